@@ -1,0 +1,114 @@
+"""What every target shares: the args of its components (TypedDict) and the outputs that they offer (Protocol).
+
+Each target has its own component classes, with args fit for it, that satisfy these protocols; so a stack moves from one
+target to another by naming another target.
+"""
+
+from typing import Any, NotRequired, Protocol, TypedDict
+
+import pulumi
+
+
+class Pool(TypedDict):
+    """Nodes of one accelerator."""
+
+    accelerator: str
+    """Neutral name, such as `H100` or `cpu`."""
+    per_node: int
+    """Accelerators on each node; for `cpu`, the number of training processes."""
+    nodes: int
+    """Nodes in the pool."""
+    fabric: str
+    """What joins accelerators between nodes, or `none`."""
+    cores: int
+    """Processor cores of a node."""
+    memory_gib: float
+    """Main memory of a node, in GiB."""
+
+
+class ModelVersion(TypedDict):
+    """One version of a model in a registry: what serving pins, promotion moves and rollback restores."""
+
+    name: str
+    """Name in the registry."""
+    version: str
+    """Version of that name, as the registry counts."""
+    digest: str
+    """`sha256:<hex>` over the model's files."""
+    uri: str
+    """fsspec URI of the model directory."""
+
+
+class TrainingJobArgs(TypedDict):
+    """Args that a training job takes on every target."""
+
+    workload: str
+    """Name of a bundled workload, such as `vision`."""
+    dataset: str
+    """Name of a bundled dataset, such as `digits`, or an fsspec URI of a folder."""
+    epochs: int
+    """Passes over the training data, 1 or more."""
+    batch_size: int
+    """Samples in one optimiser step over all processes, 1 or more."""
+    learning_rate: float
+    """Peak learning rate, above 0."""
+    seed: int
+    """Seed of everything random in the run, 0 or more."""
+    model: str
+    """Name under which the trained model is registered."""
+    store: pulumi.Input[str]
+    """fsspec URI of the object store that keeps runs, prepared data and models."""
+
+
+class InferenceServiceArgs(TypedDict):
+    """Args that an inference service takes on every target."""
+
+    model: pulumi.Input[ModelVersion]
+    """The model version to serve."""
+    replicas: NotRequired[int]
+    """Copies of the server that share the load, 1 or more; 1 if left out."""
+
+
+class Network(Protocol):
+    """Where services of the stack are reached."""
+
+    address: pulumi.Output[str]
+    """Host name or address of the services."""
+    cidrs: pulumi.Output[list[str]]
+    """Address ranges of the network."""
+
+
+class Cluster(Protocol):
+    """Machines that run training and serving."""
+
+    name: pulumi.Output[str]
+    kubeconfig: pulumi.Output[str | None]
+    """Secret; None where the cluster is no Kubernetes cluster."""
+    pools: pulumi.Output[list[Pool]]
+
+
+class ObjectStore(Protocol):
+    """Object storage for data, checkpoints and models."""
+
+    uri: pulumi.Output[str]
+    """fsspec URI of its root, without a trailing slash."""
+
+
+class TrainingJob(Protocol):
+    """A run of a bundled workload and the model version that came of it."""
+
+    run_id: pulumi.Output[str]
+    metrics: pulumi.Output[dict[str, Any]]
+    """Figures of the evaluation on held-out data, and of the run."""
+    model: pulumi.Output[ModelVersion]
+
+
+class InferenceService(Protocol):
+    """A model version in service, over the Open Inference Protocol v2."""
+
+    rest: pulumi.Output[str]
+    """Base URL of the REST protocol."""
+    grpc: pulumi.Output[str]
+    """`host:port` of the gRPC protocol."""
+    console: pulumi.Output[str]
+    """URL of the page for people."""

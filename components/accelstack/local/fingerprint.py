@@ -1,0 +1,92 @@
+"""What a run or a service is made of, as digests: its code and its data. Equal digests mean nothing to do."""
+
+import hashlib
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from accelstack.local.provider import LocalError
+
+WORKLOADS = "accelstack_workloads"
+SERVING = "serve"
+BUNDLED_DATA = {"digits": ("sklearn", "datasets/data/digits.csv.gz")}
+REMOTE_CHECKSUMS = ("ETag", "etag", "md5Hash", "content_md5")  # as S3, HTTP, Google Cloud and Azure list them
+
+
+def package_folder(name: str) -> Path:
+    """Where an installed package lies; it is not imported.
+
+    Raises:
+        LocalError: it is not installed.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise LocalError(f"the package {name} is not installed; install accelstack[local]")
+    return Path(spec.submodule_search_locations[0])
+
+
+def training_code() -> str:
+    """Digest of the workload code that a run depends on: all but the serving part."""
+    root = package_folder(WORKLOADS)
+    return _files(root, (path for path in root.rglob("*.py") if path.relative_to(root).parts[0] != SERVING))
+
+
+def serving_code() -> str:
+    """Digest of all the code and page files that a service depends on."""
+    root = package_folder(WORKLOADS)
+    return _files(root, (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts))
+
+
+def _files(root: Path, paths: Iterable[Path]) -> str:
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        total.update(f"{path.relative_to(root)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def data(dataset: str, former_listing: str | None, former_digest: str | None) -> tuple[str, str]:
+    """Listing and content digests of a bundled dataset or of the files below a URI.
+
+    Content is read only when the listing (names, sizes, times) is not the former one.
+
+    Raises:
+        LocalError: the dataset is missing or empty, or its storage cannot be read.
+    """
+    if dataset in BUNDLED_DATA:
+        package, file = BUNDLED_DATA[dataset]
+        root = package_folder(package)
+        digest = _files(root, [root / file])
+        return digest, digest
+    fsspec: Any = importlib.import_module("fsspec")  # costs a tenth of a second, so only where a URI is used
+
+    try:
+        file_system, root = fsspec.core.url_to_fs(dataset)
+        found: dict[str, dict[str, Any]] = file_system.find(root, detail=True)
+    except (ImportError, OSError, ValueError) as error:
+        raise LocalError(f"{dataset!r} cannot be read ({error}); give a bundled dataset or a readable URI") from error
+    if not found:
+        raise LocalError(
+            f"{dataset!r} is missing or holds no file; use one of {', '.join(BUNDLED_DATA)}, or the URI of a folder "
+            "with train/CLASS/PICTURE and test/CLASS/PICTURE, or CLASS/PICTURE"
+        )
+    listing = _entries(root, found, lambda path, info: [info.get("size"), info.get("mtime"), _checksum(info)])
+    if listing == former_listing and former_digest:
+        return listing, former_digest
+
+    def content(path: str, info: dict[str, Any]) -> list[Any]:
+        return [_checksum(info) or hashlib.sha256(file_system.cat_file(path)).hexdigest()]
+
+    return listing, _entries(root, found, content)
+
+
+def _checksum(info: dict[str, Any]) -> str | None:
+    return next((str(info[name]) for name in REMOTE_CHECKSUMS if info.get(name)), None)
+
+
+def _entries(root: str, found: dict[str, dict[str, Any]], describe: Callable[[str, dict[str, Any]], list[Any]]) -> str:
+    total = hashlib.sha256()
+    for path in sorted(found):
+        total.update(f"{path.removeprefix(root)}\0{describe(path, found[path])}\n".encode())
+    return total.hexdigest()[:16]

@@ -1,0 +1,79 @@
+"""Model versions in the store's registry."""
+
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+
+from accelstack.local import steps
+from accelstack.local.provider import LocalProvider, changed, clear_errors
+
+
+def registry_uri(store: str) -> str:
+    """The registry of a store, as MLflow names it."""
+    return f"sqlite:///{steps.path_of(store) / 'registry.db'}"
+
+
+class ModelVersionProvider(LocalProvider):
+    """Registers the model of a run. Former versions stay: they are what a rollback goes back to."""
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=changed(_olds, _news, ["name", "run_folder", "store"]))
+
+    @clear_errors
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        outs = _register(props)
+        return CreateResult(f"{outs['name']}", outs)
+
+    @clear_errors
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_register(_news))
+
+    @clear_errors
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        if not steps.path_of(props["store"]).is_dir():
+            return ReadResult("", {})
+        version = ["--name", props["name"], "--version", props["version"]]
+        try:
+            steps.ask(["registry", "verify", "--registry", registry_uri(props["store"]), *version, "--json"])
+        except steps.StepError as error:
+            print(*error.lines, sep="\n")
+            return ReadResult("", {})
+        return ReadResult(id_, props)
+
+
+def _register(props: dict[str, Any]) -> dict[str, Any]:
+    run = Path(props["run_folder"])
+    answer = steps.ask(
+        [
+            "register",
+            *("--model", str(run / "model")),
+            *("--name", props["name"]),
+            *("--registry", registry_uri(props["store"])),
+            *("--store", str(steps.path_of(props["store"]) / "models")),
+            *("--evaluation", str(run / "evaluation.json")),
+            "--json",
+        ]
+    )
+    print(f"registered {answer['name']} version {answer['version']} ({answer['digest'][:19]})")
+    return {**props, **answer}
+
+
+class ModelVersionResource(Resource, module="accelstack", name="LocalModelVersion"):
+    """A version of a model in the registry of a local store."""
+
+    version: pulumi.Output[str]
+    digest: pulumi.Output[str]
+    uri: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        run_folder: pulumi.Input[str],
+        store: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        props = {"name": model, "run_folder": run_folder, "store": store, "version": None, "digest": None, "uri": None}
+        super().__init__(ModelVersionProvider(), name, props, opts)

@@ -1,0 +1,67 @@
+"""Finds and stops the processes that a stack started, and only those."""
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import psutil
+
+from accelstack.local.provider import LocalError
+
+OURS = ("accelstack_workloads", "supervisor.supervisord")
+GRACE = 15.0  # seconds for an orderly end: a checkpoint, or the last requests
+
+
+def below(folder: Path) -> set[psutil.Process]:
+    """Workload and supervisor processes that work in the folder, or whose command line names something in it, with all
+    that they started."""
+    found: set[psutil.Process] = set()
+    for process in psutil.process_iter(["cmdline"]):
+        words: list[str] = process.info["cmdline"] or []
+        if not any(name in words for name in OURS):
+            continue
+        try:
+            places = [*words, process.cwd()]
+            if any(Path(place).is_relative_to(folder) for place in places):
+                found |= {process, *process.children(recursive=True)}
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # it has just ended, or is another user's
+    return found
+
+
+def stop(found: set[psutil.Process]) -> None:
+    """Ends these processes: asks first, kills what is still there after the grace time.
+
+    Raises:
+        LocalError: some cannot be ended.
+    """
+    # supervisors first, so that they do not restart what they lost
+    for process in sorted(found, key=lambda process: process.pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(found, timeout=GRACE)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, alive = psutil.wait_procs(alive, timeout=5)
+    if alive:
+        raise LocalError(f"processes {[p.pid for p in alive]} do not end, even when killed; end them and try again")
+
+
+def stop_all_below(folder: Path) -> None:
+    """Ends every workload and supervisor process that works in the folder."""
+    stop(below(folder))
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder of the stack and all in it; one that is gone already is fine.
+
+    Raises:
+        LocalError: something in it cannot be removed.
+    """
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise LocalError(f"{folder} cannot be removed: {error}; mend that and try again") from error

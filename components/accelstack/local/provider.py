@@ -1,0 +1,71 @@
+"""What the dynamic providers of this target share: clear errors, and an end when the engine is gone."""
+
+import functools
+import os
+import select
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from pulumi.dynamic import CheckFailure, CheckResult, ConfigureRequest, ResourceProvider
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LocalError(Exception):
+    """Something that a user can mend: the message names what, why and the fix."""
+
+
+def clear_errors(method: Callable[P, T]) -> Callable[P, T]:
+    """Lets a `LocalError` reach the user as its message; the host would print the stack trace with it."""
+
+    @functools.wraps(method)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except LocalError as error:
+            sys.tracebacklimit = 0
+            raise LocalError(str(error)) from None
+        except BaseException:
+            sys.tracebacklimit = 100  # something unforeseen: there the trace helps
+            raise
+
+    return wrapper
+
+
+@functools.cache
+def end_with_engine() -> None:
+    """Ends this process when the engine that started it is gone.
+
+    The engine reads this process's standard output. A killed engine sends no farewell, and the provider host would stay
+    for ever, but the pipe's other end closes then.
+    """
+
+    def watch() -> None:
+        pipe = select.poll()
+        pipe.register(sys.stdout.fileno(), 0)  # only errors: the reader has gone
+        pipe.poll()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-engine", daemon=True).start()
+
+
+class LocalProvider(ResourceProvider):
+    """Base of this target's providers. They are pickled by name: code changes make no diff of their own."""
+
+    serialize_as_secret_always = False
+
+    def configure(self, req: ConfigureRequest) -> None:
+        end_with_engine()
+
+
+def failed(news: dict[str, Any], problems: dict[str, str]) -> CheckResult:
+    """The result of a check that found these problems, by property; of none, if there are none."""
+    return CheckResult(news, [CheckFailure(name, reason) for name, reason in problems.items()])
+
+
+def changed(olds: dict[str, Any], news: dict[str, Any], names: list[str]) -> bool:
+    """Whether any of the named inputs differs."""
+    return any(olds.get(name) != news.get(name) for name in names)

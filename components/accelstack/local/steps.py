@@ -1,0 +1,103 @@
+"""Runs the steps of a workload as processes: live progress, a log, and an end when this process ends."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+import psutil
+
+from accelstack.local.provider import LocalError
+
+MODULE = ["-m", "accelstack_workloads"]
+BAD_INPUT = 2  # exit code of a step that refuses its input, with one line of reason
+TAIL = 15  # lines of a failed step that are shown
+
+
+class StepError(LocalError):
+    """A step failed. `lines` has the end of what it printed."""
+
+    def __init__(self, message: str, lines: list[str]) -> None:
+        super().__init__(message)
+        self.lines = lines
+
+
+def path_of(uri: str) -> Path:
+    """The path that a `file://` URI names."""
+    return Path(url2pathname(urlparse(uri).path))
+
+
+def torchrun(processes: int) -> list[str]:
+    """The launcher for so many trainers on this machine, meeting on a free loopback port."""
+    return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+
+
+def run(step: list[str], log: Path, launcher: list[str] | None = None, threads: int | None = None) -> None:
+    """Runs one step to its end; each line goes to the log and, live, to the user.
+
+    Raises:
+        StepError: it failed; the message has the reason that it gave, or the end of its log.
+    """
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "ACCELSTACK_PARENT_PID": str(os.getpid())}
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    command = [sys.executable, *(launcher or []), *MODULE, *step]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    tail: deque[str] = deque(maxlen=TAIL)
+    with (
+        log.open("a") as file,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+            process_group=_foreground_group(),
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            tail.append(line.rstrip())
+            file.write(line)
+            file.flush()
+            print(line, end="", flush=True)
+    if process.returncode:
+        lines = [*tail]
+        reason = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        if process.returncode == BAD_INPUT and reason:
+            raise StepError(reason[-1], lines)
+        what = f"the step `{step[0]}` failed with exit code {process.returncode}; log: {log}"
+        raise StepError("\n".join([what, *lines]), lines)
+
+
+def ask(step: list[str]) -> dict[str, Any]:
+    """Runs one quick step that answers with a line of JSON.
+
+    Raises:
+        StepError: it failed.
+    """
+    answer = subprocess.run([sys.executable, *MODULE, *step], capture_output=True, text=True, check=False)
+    if answer.returncode:
+        lines = answer.stderr.splitlines()[-TAIL:]
+        raise StepError("\n".join([f"the step `{step[0]}` failed with exit code {answer.returncode}", *lines]), lines)
+    return json.loads(answer.stdout)
+
+
+def _foreground_group() -> int | None:
+    """The process group of the engine, so that Ctrl-C in its terminal reaches the step as it reaches the engine.
+
+    The engine starts this provider in a group of its own and waits for it; the provider host ignores the engine's
+    request to cancel. None (this provider's own group) where the engine is gone or in another session.
+    """
+    try:
+        engine = psutil.Process(os.getpgrp()).ppid()
+        group = os.getpgid(engine)
+        return group if os.getsid(engine) == os.getsid(0) else None
+    except (psutil.Error, OSError):
+        return None

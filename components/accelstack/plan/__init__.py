@@ -1,0 +1,1 @@
+"""Decisions as pure functions: no cloud SDK, no input or output, no Pulumi resource."""

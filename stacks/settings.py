@@ -1,0 +1,79 @@
+"""The stack's settings, read from Pulumi's configuration: the only place that does so. Their defaults and descriptions
+are in Pulumi.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+import pulumi
+from pulumi.runtime.config import CONFIG, get_config_env
+
+TARGETS = ("local",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `pulumi config` says of this stack; each field is the key of that name."""
+
+    target: str
+    accelerator: str
+    workload: str
+    dataset: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    model: str
+    replicas: int
+    rest_port: int
+    grpc_port: int
+
+
+TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
+    "str": (str, "a text"),
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+}
+
+
+def read() -> Settings:
+    """The settings of the running stack.
+
+    Raises:
+        pulumi.RunError: a key is unknown, a value has the wrong type or the target is unknown; all problems at once.
+    """
+    prefix = f"{pulumi.get_project()}:"
+    given = {**get_config_env(), **CONFIG.get()}
+    own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
+    values, problems = parse(own)
+    if problems:
+        raise pulumi.RunError("\n".join(["the stack's configuration cannot be used:", *problems]))
+    return Settings(**values)
+
+
+def parse(given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values by key, converted, and a line for each problem."""
+    known = {field.name: str(field.type) for field in fields(Settings)}
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for key in given.keys() - known.keys():
+        near = get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+        problems.append(f"  {key}: is no setting; {hint} Remove it with `pulumi config rm {key}`")
+    for key, kind in known.items():
+        convert, description = TYPES[kind]
+        if key not in given:
+            problems.append(f"  {key}: is not set; set it with `pulumi config set {key} VALUE`")
+            continue
+        try:
+            values[key] = convert(given[key])
+        except ValueError:
+            problems.append(
+                f"  {key}: is {given[key]!r}, not {description}; set it with `pulumi config set {key} VALUE`"
+            )
+    if values.get("target", TARGETS[0]) not in TARGETS:
+        problems.append(f"  target: {values['target']!r} is no target; use one of: {', '.join(TARGETS)}")
+    return values, sorted(problems)

@@ -1,0 +1,163 @@
+"""The dynamic providers of the local target, called as the engine calls them."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from accelstack.local import fingerprint, machine, ports, processes
+from accelstack.local.cluster import MachineProvider
+from accelstack.local.network import PortsProvider
+from accelstack.local.provider import LocalError
+from accelstack.local.storage import MARKER, FolderProvider
+from accelstack.local.training_job import IDENTITY, TrainingRunProvider
+
+TWO_CORES = machine.Machine(cores=2, memory_gib=8, gpus=[])
+GPUS = machine.Machine(cores=16, memory_gib=64, gpus=["NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3"])
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as holder:
+        holder.bind((ports.HOST, 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+class TestMachine:
+    def test_auto_is_two_processes_on_cpu_or_every_gpu(self) -> None:
+        assert machine.resolve("auto", TWO_CORES) == machine.accelerators.Accelerator("cpu", 2)
+        assert machine.resolve("auto", GPUS) == machine.accelerators.Accelerator("H100", 2)
+
+    def test_a_form_of_a_gpu_matches_its_family(self) -> None:
+        assert machine.resolve("H100-80:1", GPUS) == machine.accelerators.Accelerator("H100-80", 1)
+
+    @pytest.mark.parametrize(
+        ("request_", "found", "reason"),
+        [
+            ("L4", TWO_CORES, "this machine has no GPU"),
+            ("L4", GPUS, "this machine has NVIDIA H100"),
+            ("H100:3", GPUS, "is not here"),
+            ("cpu:3", TWO_CORES, "this machine has 2 cores"),
+            ("H10", GPUS, "did you mean"),
+        ],
+    )
+    def test_what_is_not_here_is_refused(self, request_: str, found: machine.Machine, reason: str) -> None:
+        with pytest.raises(ValueError, match=reason):
+            machine.resolve(request_, found)
+
+    def test_an_unknown_accelerator_fails_the_check_of_the_cluster(self, tmp_path: Path) -> None:
+        result = MachineProvider().check({}, {"folder": str(tmp_path), "request": "gpux"})
+        assert [(f.property, "no known accelerator" in f.reason) for f in result.failures] == [("accelerator", True)]
+
+
+class TestPorts:
+    def test_a_taken_port_fails_the_check_and_names_its_holder(self, taken: int) -> None:
+        result = PortsProvider().check({}, {"rest_port": taken, "grpc_port": 0})
+        assert [f.property for f in result.failures] == ["rest_port"]
+        assert f"port {taken} is taken by" in result.failures[0].reason
+        assert f"pid {os.getpid()}" in result.failures[0].reason
+
+    def test_the_stacks_own_port_is_not_held_against_it(self, taken: int) -> None:
+        result = PortsProvider().check({"rest_port": taken, "grpc_port": 0}, {"rest_port": taken, "grpc_port": 0})
+        assert result.failures == []
+
+    def test_free_ports_are_two_and_stay_when_the_other_is_set(self) -> None:
+        first = PortsProvider().create({"rest_port": 0, "grpc_port": 0}).outs or {}
+        assert first["rest_port_used"] != first["grpc_port_used"]
+        asked = ports.free()
+        second = PortsProvider().update("loopback", first, {"rest_port": asked, "grpc_port": 0}).outs or {}
+        assert second["rest_port_used"] == asked
+        assert second["grpc_port_used"] == first["grpc_port_used"]
+
+    def test_a_free_port_that_somebody_took_since_is_given_up(self, taken: int) -> None:
+        props = {"rest_port": 0, "grpc_port": 0, "rest_port_used": taken, "grpc_port_used": ports.free()}
+        assert PortsProvider().read("loopback", props).id == ""
+
+
+class TestFolder:
+    def test_a_store_is_made_seen_and_removed_with_all_in_it(self, tmp_path: Path) -> None:
+        provider, props = FolderProvider(), {"folder": str(tmp_path / "a" / "store")}
+        made = provider.create(props)
+        Path(props["folder"], "runs").mkdir()
+        assert provider.read(made.id, props).id == made.id
+        provider.delete(made.id, props)
+        assert not Path(props["folder"]).exists()
+        assert provider.read(made.id, props).id == ""
+
+    def test_a_folder_with_foreign_content_is_refused_and_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.txt").write_text("years of work")
+        provider, props = FolderProvider(), {"folder": str(tmp_path)}
+        assert "holds something else" in provider.check({}, props).failures[0].reason
+        provider.delete(str(tmp_path), props)
+        assert (tmp_path / "thesis.txt").read_text() == "years of work"
+        assert not (tmp_path / MARKER).exists()
+
+
+class TestFingerprint:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        for name in ("a/1.png", "b/2.png"):
+            (tmp_path / name).parent.mkdir()
+            (tmp_path / name).write_bytes(name.encode())
+        return tmp_path
+
+    def test_touched_files_are_the_same_data(self, folder: Path) -> None:
+        listing, digest = fingerprint.data(str(folder), None, None)
+        os.utime(folder / "a/1.png", (1, 1))
+        touched_listing, touched_digest = fingerprint.data(str(folder), listing, digest)
+        assert touched_listing != listing
+        assert touched_digest == digest
+
+    def test_a_changed_renamed_or_added_file_is_other_data(self, folder: Path) -> None:
+        digests = [fingerprint.data(str(folder), None, None)[1]]
+        (folder / "a/1.png").write_bytes(b"other")
+        digests.append(fingerprint.data(str(folder), None, None)[1])
+        (folder / "a/1.png").rename(folder / "a/3.png")
+        digests.append(fingerprint.data(str(folder), None, None)[1])
+        (folder / "b/4.png").write_bytes(b"more")
+        digests.append(fingerprint.data(str(folder), None, None)[1])
+        assert len(set(digests)) == 4
+
+    def test_an_unchanged_listing_is_not_read_again(self, folder: Path) -> None:
+        listing, _ = fingerprint.data(str(folder), None, None)
+        assert fingerprint.data(str(folder), listing, "known") == (listing, "known")
+
+    @pytest.mark.parametrize(("uri", "reason"), [("/nowhere/at/all", "missing"), ("nope://x", "cannot be read")])
+    def test_a_missing_or_unreadable_dataset_is_named(self, uri: str, reason: str) -> None:
+        with pytest.raises(LocalError, match=reason) as refused:
+            fingerprint.data(uri, None, None)
+        assert uri in str(refused.value)
+
+    def test_serving_code_is_no_part_of_a_run(self) -> None:
+        assert fingerprint.training_code() != fingerprint.serving_code()
+
+
+class TestRunIdentity:
+    PROPS: dict[str, Any] = dict.fromkeys([*IDENTITY, "store"], 1) | {"data_listing": 1}
+
+    def test_nothing_changed_means_no_run(self) -> None:
+        assert TrainingRunProvider().diff("run", self.PROPS, {**self.PROPS, "data_listing": 2}).changes is False
+
+    @pytest.mark.parametrize("name", IDENTITY)
+    def test_a_change_of_code_data_or_settings_means_a_new_run(self, name: str) -> None:
+        assert TrainingRunProvider().diff("run", self.PROPS, {**self.PROPS, name: 2}).changes is True
+
+
+def test_only_the_stacks_own_processes_are_stopped(tmp_path: Path) -> None:
+    idle = "import time; time.sleep(60)"
+    ours = subprocess.Popen([sys.executable, "-c", idle, "accelstack_workloads", f"{tmp_path}/run"])
+    theirs = subprocess.Popen([sys.executable, "-c", idle, f"{tmp_path}/run"])
+    try:
+        processes.stop_all_below(tmp_path)
+        assert not psutil.pid_exists(ours.pid)
+        assert theirs.poll() is None
+    finally:
+        for process in (ours, theirs):
+            process.kill()
+            process.wait()

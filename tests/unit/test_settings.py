@@ -1,0 +1,46 @@
+"""The stack's configuration: what is refused, and how the message helps."""
+
+from pathlib import Path
+
+import settings
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def declared() -> dict[str, dict[str, object]]:
+    return yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+
+
+def defaults() -> dict[str, str]:
+    return {key: str(entry["default"]) for key, entry in declared().items()}
+
+
+def test_every_setting_is_declared_with_type_default_and_description_and_the_defaults_are_good() -> None:
+    values, problems = settings.parse(defaults())
+    assert problems == []
+    assert values.keys() == declared().keys() == {field.name for field in settings.fields(settings.Settings)}
+    assert all(entry.keys() == {"type", "default", "description"} for entry in declared().values())
+
+
+def test_an_unknown_key_is_named_with_the_nearest_known_one() -> None:
+    _, problems = settings.parse({**defaults(), "epoch": "3"})
+    assert len(problems) == 1
+    assert "epoch: is no setting" in problems[0]
+    assert "did you mean epochs?" in problems[0]
+
+
+def test_all_problems_are_told_at_once() -> None:
+    wrong = {**defaults(), "epochs": "many", "learning_rate": "fast", "target": "moon", "colour": "red"}
+    _, problems = settings.parse(wrong)
+    assert [line.strip().split(":")[0] for line in problems] == ["colour", "epochs", "learning_rate", "target"]
+    assert "'many', not a whole number" in problems[1]
+    assert "'fast', not a number" in problems[2]
+    assert "'moon' is no target; use one of: local" in problems[3]
+
+
+def test_a_missing_setting_is_named() -> None:
+    given = defaults()
+    del given["epochs"]
+    _, problems = settings.parse(given)
+    assert problems == ["  epochs: is not set; set it with `pulumi config set epochs VALUE`"]

@@ -1,0 +1,233 @@
+"""Runs one stack through the Pulumi CLI as a person would, and prints the command and environment that it uses.
+
+usage: stack.py setup | env | up | preview | refresh | outputs | down  [--stack NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import secrets
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = ROOT / ".tools" / "bin"
+HOME = ROOT / ".accelstack"
+PASSPHRASE = HOME / "passphrase"
+STATE = HOME / "state"
+
+
+class Stack:
+    """One stack of this project: its settings file, its secrets provider and the environment its commands need."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.file = ROOT / "stacks" / f"Pulumi.{name}.yaml"
+        self.settings = self.file.read_text() if self.file.exists() else ""
+
+    @property
+    def secrets_provider(self) -> str:
+        """Where the stack's secrets are kept: its file's `secretsprovider`, else the passphrase of the local target.
+
+        Raises:
+            SystemExit: a stack of a cloud names none.
+        """
+        named = re.search(r"^secretsprovider:\s*(\S+)", self.settings, re.MULTILINE)
+        if named:
+            return named.group(1)
+        target = re.search(r"^\s+accelstack:target:\s*(\S+)", self.settings, re.MULTILINE)
+        if target and target.group(1) != "local":
+            raise SystemExit(
+                f"error: {self.file.relative_to(ROOT)} names no secretsprovider; the secrets of a {target.group(1)} "
+                "stack belong under a cloud's key: add `secretsprovider: awskms://alias/NAME?region=REGION` (or "
+                "gcpkms://, azurekeyvault://) to it"
+            )
+        return "passphrase"
+
+    def environment(self) -> dict[str, str]:
+        """The variables to set beside the user's own: only what is missing there."""
+        added = {"PULUMI_SKIP_UPDATE_CHECK": "true"}
+        if not logged_in(os.environ):
+            STATE.mkdir(parents=True, exist_ok=True)
+            added["PULUMI_BACKEND_URL"] = STATE.as_uri()
+        own_passphrase = os.environ.keys() & {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"}
+        if self.secrets_provider == "passphrase" and not own_passphrase:
+            self._ensure_passphrase()
+            added["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(PASSPHRASE)
+        return added
+
+    def _ensure_passphrase(self) -> None:
+        if PASSPHRASE.exists():
+            return
+        if "secure:" in self.settings:
+            raise SystemExit(
+                f"error: {self.file.relative_to(ROOT)} holds secrets whose passphrase {PASSPHRASE} is gone; "
+                "bring that file back, or take the `secure:` values out of the settings"
+            )
+        HOME.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(PASSPHRASE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        if "encryptionsalt:" in self.settings:  # of the former passphrase, which no secret needs any more
+            self.settings = re.sub(r"^encryptionsalt:.*\n?", "", self.settings, flags=re.MULTILINE)
+            self.file.write_text(self.settings)
+
+    def ensure(self, environment: Mapping[str, str]) -> None:
+        """Creates the stack in the state backend if it is not there: no resource yet."""
+        known = pulumi(["stack", "export", "--stack", self.name], environment, capture=True)
+        if known.returncode == 0:
+            return
+        created = pulumi(
+            ["stack", "init", self.name, "--no-select", "--secrets-provider", self.secrets_provider],
+            environment,
+            capture=True,
+        )
+        if created.returncode and "already exists" not in created.stderr:
+            sys.stderr.write(known.stderr + created.stderr)
+            raise SystemExit(created.returncode)
+
+
+def logged_in(environment: Mapping[str, str]) -> bool:
+    """Whether the user chose a state backend: by variable, or by `pulumi login`."""
+    if environment.get("PULUMI_BACKEND_URL") or environment.get("PULUMI_ACCESS_TOKEN"):
+        return True
+    home = Path(environment.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    try:
+        return bool(json.loads((home / "credentials.json").read_text()).get("current"))
+    except (OSError, ValueError):
+        return False
+
+
+def pulumi(
+    arguments: list[str], environment: Mapping[str, str], capture: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Runs the CLI in the project. On Ctrl-C the CLI decides how to stop; this process waits for it."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the CLI would inherit
+    try:
+        return subprocess.run(
+            [str(BIN / "pulumi"), *arguments],
+            cwd=ROOT,
+            env={**os.environ, **environment, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+            capture_output=capture,
+            text=True,
+            check=False,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def clear_stale_locks(stack: Stack, environment: Mapping[str, str]) -> bool:
+    """Takes away locks whose `pulumi` on this machine is dead, killed or cut off; says whether there were any.
+
+    Only in the checkout's own state: who else uses another backend cannot be seen from here.
+    """
+    if "PULUMI_BACKEND_URL" not in environment:
+        return False
+    locks = [*STATE.glob(f".pulumi/locks/organization/*/{stack.name}/*.json")]
+    stale = [path for path in locks if is_stale(json.loads(path.read_text()))]
+    for path in stale:
+        say(f"removing the lock of a pulumi that was killed ({path.name})")
+        path.unlink(missing_ok=True)
+    return bool(stale)
+
+
+def is_stale(lock: dict[str, Any]) -> bool:
+    """Whether the process that took the lock, on this machine, is gone."""
+    if lock["hostname"] != socket.gethostname():
+        return False
+    try:
+        holder = psutil.Process(lock["pid"])
+        taken = datetime.fromisoformat(re.sub(r"\.\d+", "", lock["timestamp"])).timestamp()
+        return holder.create_time() > taken + 1  # a later process that got the same number
+    except psutil.NoSuchProcess:
+        return True
+
+
+def show(command: list[str], environment: Mapping[str, str]) -> None:
+    """Prints the command as it can be typed, to standard error."""
+    settings = [f"{name}={shlex.quote(value)}" for name, value in environment.items()]
+    say(f"running: PATH={shlex.quote(str(BIN))}:$PATH {' '.join([*settings, 'pulumi', *command])}")
+
+
+def up(stack: Stack, environment: Mapping[str, str]) -> int:
+    if clear_stale_locks(stack, environment) and stack.secrets_provider == "passphrase":
+        # What a killed `up` was creating on this machine is found again by the next one: the note can go.
+        pulumi(["refresh", "--stack", stack.name, "--yes", "--clear-pending-creates"], environment, capture=True)
+    command = ["up", "--stack", stack.name, "--yes", "--refresh"]
+    show(command, environment)
+    code = pulumi(command, environment).returncode
+    if code == 0:
+        address = outputs(stack, environment).get("inference", {}).get("console")
+        if address:
+            print(f"\nTry it: {address}   (all outputs: make outputs; remove everything: make down)")
+    return code
+
+
+def down(stack: Stack, environment: Mapping[str, str]) -> int:
+    clear_stale_locks(stack, environment)
+    command = ["destroy", "--stack", stack.name, "--yes"]
+    show(command, environment)
+    return pulumi(command, environment).returncode
+
+
+def run(stack: Stack, environment: Mapping[str, str], command: list[str]) -> int:
+    show(command, environment)
+    return pulumi(command, environment).returncode
+
+
+def outputs(stack: Stack, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The stack's outputs, secrets masked.
+
+    Raises:
+        SystemExit: the CLI cannot tell them; it has said why.
+    """
+    result = pulumi(["stack", "output", "--json", "--stack", stack.name], environment, capture=True)
+    if result.returncode:
+        sys.stderr.write(result.stderr)
+        raise SystemExit(result.returncode)
+    return json.loads(result.stdout or "{}")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("action", choices=["setup", "env", "up", "preview", "refresh", "outputs", "down"])
+    parser.add_argument("--stack", default="local")
+    arguments = parser.parse_args()
+    stack = Stack(arguments.stack)
+    environment = stack.environment()
+    if arguments.action == "env":
+        for name, value in {"PATH": f"{BIN}:{os.environ['PATH']}", **environment}.items():
+            print(f"export {name}={shlex.quote(value)}")
+        return 0
+    stack.ensure(environment)
+    match arguments.action:
+        case "up":
+            return up(stack, environment)
+        case "down":
+            return down(stack, environment)
+        case "preview":
+            return run(stack, environment, ["preview", "--stack", stack.name])
+        case "refresh":
+            return run(stack, environment, ["refresh", "--stack", stack.name, "--yes"])
+        case "outputs":
+            print(json.dumps(outputs(stack, environment), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The bundled PyTorch workloads: prepare, train, evaluate, register, predict and serve, each from one command line."""

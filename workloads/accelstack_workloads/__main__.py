@@ -1,0 +1,3 @@
+from accelstack_workloads.cli import main
+
+main()

@@ -1,0 +1,103 @@
+"""The processes that train together, under torchrun; a process alone is a group of one."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+
+from accelstack_workloads.errors import WorkloadError
+
+Result = TypeVar("Result")
+TIMEOUT = timedelta(minutes=5)  # of any one exchange between the processes
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among those that train together.
+
+    Attributes:
+        rank: its number, from 0.
+        size: how many there are.
+        device: where it computes.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that prints and writes."""
+        return self.rank == 0
+
+    def total(self, values: list[float]) -> list[float]:
+        """Each value summed over the processes."""
+        sums = torch.tensor(values, dtype=torch.float64)
+        if self.size > 1:
+            distributed.all_reduce(sums)
+        return sums.tolist()
+
+    def from_leader(self, work: Callable[[], Result]) -> Result:
+        """What `work` gives, or the WorkloadError it raises, in the leading process, for all of them."""
+        outcome: list[Any] = [None, None]
+        if self.leads:
+            try:
+                outcome[0] = work()
+            except WorkloadError as error:
+                outcome[1] = str(error)
+        if self.size > 1:
+            distributed.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
+        if outcome[1] is not None:
+            raise WorkloadError(outcome[1])
+        return outcome[0]
+
+
+@contextmanager
+def join() -> Iterator[Group]:
+    """The group that torchrun's environment names, for the length of the block.
+
+    Raises:
+        WorkloadError: another process of the group ended meanwhile.
+    """
+    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    device = _device()
+    if size == 1:
+        yield Group(rank, size, device)
+        return
+    if os.environ.get("LOCAL_WORLD_SIZE") == str(size) and "lo" in [name for _, name in socket.if_nameindex()]:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all on this machine: listen on no other interface
+    try:
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+        yield Group(rank, size, device)
+    except (distributed.DistError, RuntimeError) as error:
+        if not _peer_ended(error):
+            raise
+        raise WorkloadError(
+            f"training: process {rank} of {size} lost another one of its group; "
+            "run again to go on from the last checkpoint"
+        ) from error
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def _device() -> torch.device:
+    """The one place that chooses where to compute."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+def _peer_ended(error: Exception) -> bool:
+    signs = ("connection closed by peer", "connection reset", "broken pipe", "connection was closed", "socket closed")
+    return isinstance(error, distributed.DistError) or any(sign in str(error).lower() for sign in signs)

@@ -1,0 +1,220 @@
+"""Infer requests and responses over REST: JSON, the binary tensor extension and compressed bodies.
+
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import orjson
+
+from accelstack_workloads.serve.protocol import (
+    DATATYPE,
+    MAX_BODY_BYTES,
+    OUTPUT,
+    ModelInterface,
+    RequestError,
+    TensorHeader,
+    check_extensions,
+    from_bytes,
+    from_values,
+    to_bytes,
+)
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+# Window bits as zlib wants them; HTTP's "deflate" is the zlib format (RFC 9110, 8.4.1.2).
+_WINDOW_BITS = {"gzip": 31, "deflate": 15}
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """A request that passed every check.
+
+    Attributes:
+        images: FP32 [batch, channels, height, width].
+        id: to be echoed, or None.
+        binary_output: whether the answer's values are binary.
+    """
+
+    images: np.ndarray
+    id: str | None
+    binary_output: bool
+
+
+def decompress(body: bytes, encoding: str) -> bytes:
+    """The body without its Content-Encoding, refused where it grows above the limit and could fill the memory."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in _WINDOW_BITS:
+        raise RequestError(
+            f"Content-Encoding: {encoding!r} is not known; use gzip, deflate or none", HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+        )
+    stream = zlib.decompressobj(_WINDOW_BITS[encoding])
+    try:
+        content = stream.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise RequestError(f"body: is not {encoding} data ({error}); compress it again or drop the header") from error
+    if len(content) > MAX_BODY_BYTES:
+        raise too_large("body (decompressed)", MAX_BODY_BYTES)
+    if not stream.eof or stream.unused_data:
+        raise RequestError(f"body: does not end where its {encoding} data ends; send it whole and nothing after it")
+    return content
+
+
+def too_large(what: str, limit: int) -> RequestError:
+    """The refusal of a body above the limit, in bytes."""
+    return RequestError(
+        f"{what}: is larger than the limit of {limit} bytes; send less in one request",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    )
+
+
+def decode(body: bytes, header_length: str | None, model: ModelInterface) -> InferRequest:
+    """Reads the body of an infer request.
+
+    Args:
+        body: the decompressed body.
+        header_length: the value of `Inference-Header-Content-Length`, if it was sent.
+        model: what is served.
+    """
+    view = memoryview(body)
+    length = _header_length(header_length, len(body))
+    request = _object(_parse(view[:length]), "body")
+    binary = view[length:]
+
+    request_id = request.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        raise RequestError(f"id: must be a string, not {_kind(request_id)}; quote it or leave it out")
+    inputs = [_object(item, f"inputs[{i}]") for i, item in enumerate(_list(request.get("inputs"), "inputs"))]
+    headers = [_tensor_header(item, f"inputs[{i}]") for i, item in enumerate(inputs)]
+    shape = model.check_inputs(headers)
+    binary_output = _binary_output(request, model)
+    return InferRequest(_values(inputs[0], binary, shape), request_id, binary_output)
+
+
+def encode(probabilities: np.ndarray, request: InferRequest, model: ModelInterface) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of the answer."""
+    output: dict[str, Any] = {"name": OUTPUT, "datatype": DATATYPE, "shape": list(probabilities.shape)}
+    answer: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
+    if request.id is not None:
+        answer["id"] = request.id
+    answer["outputs"] = [output]
+    if not request.binary_output:
+        output["data"] = probabilities.ravel()
+        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), {"Content-Type": "application/json"}
+    values = to_bytes(probabilities)
+    output["parameters"] = {"binary_data_size": len(values)}
+    head = orjson.dumps(answer)
+    return head + values, {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
+
+
+def _header_length(value: str | None, size: int) -> int:
+    if value is None:
+        return size
+    if not (value.isascii() and value.isdecimal() and int(value[:20]) <= size):
+        raise RequestError(
+            f"{HEADER_LENGTH}: {value[:40]!r} is not a length within the body of {size} bytes; "
+            "send the length of the JSON part, in bytes"
+        )
+    return int(value)
+
+
+def _parse(content: memoryview) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(f"body: is not JSON ({error}); NaN and Infinity are no JSON either") from error
+
+
+def _binary_output(request: dict[str, Any], model: ModelInterface) -> bool:
+    parameters = _object(request.get("parameters", {}), "parameters")
+    binary = _flag(parameters, "binary_data_output", "parameters", default=False)
+    wanted = [_object(item, f"outputs[{i}]") for i, item in enumerate(_list(request.get("outputs", []), "outputs"))]
+    model.check_outputs([_text(item, "name", f"outputs[{i}]") for i, item in enumerate(wanted)])
+    for index, item in enumerate(wanted):
+        path = f"outputs[{index}].parameters"
+        own = _object(item.get("parameters", {}), path)
+        check_extensions(own, path)
+        binary = _flag(own, "binary_data", path, default=binary)
+    return binary
+
+
+def _tensor_header(item: dict[str, Any], path: str) -> TensorHeader:
+    shape = _list(item.get("shape"), f"{path}.shape")
+    if not all(type(size) is int for size in shape):
+        raise RequestError(f"{path}.shape: must hold whole numbers; write it as [batch, channels, height, width]")
+    return TensorHeader(_text(item, "name", path), _text(item, "datatype", path), shape)
+
+
+def _values(item: dict[str, Any], binary: memoryview, shape: tuple[int, ...]) -> np.ndarray:
+    parameters = _object(item.get("parameters", {}), "inputs[0].parameters")
+    check_extensions(parameters, "inputs[0].parameters")
+    size = parameters.get("binary_data_size")
+    if size is None:
+        if binary:
+            raise RequestError(
+                f"body: {len(binary)} bytes follow the JSON part, but inputs[0].parameters has no binary_data_size; "
+                "add it or send data as JSON"
+            )
+        return from_values(_flatten(_list(item.get("data"), "inputs[0].data")), shape)
+    if "data" in item:
+        raise RequestError("inputs[0]: has both data and binary_data_size; send one of them")
+    if type(size) is not int or size != len(binary):
+        raise RequestError(
+            f"inputs[0].parameters.binary_data_size: is {size!r:.40}, but {len(binary)} bytes follow the JSON part; "
+            "they must be equal"
+        )
+    return from_bytes(binary, shape)
+
+
+def _flatten(data: list[Any]) -> list[float]:
+    """The numbers of an array that may be nested as its shape is, in row-major order."""
+    while data and (kinds := set(map(type, data))) == {list}:
+        if len(set(map(len, data))) > 1:
+            raise RequestError("inputs[0].data: is ragged; arrays of one level must have one length")
+        data = list(chain.from_iterable(data))
+    if data and not kinds <= {int, float}:
+        names = ", ".join(sorted(_NAMES[kind] for kind in kinds - {int, float}))
+        raise RequestError(f"inputs[0].data: holds {names} among its values; send numbers only, evenly nested or flat")
+    return data
+
+
+_NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+
+
+def _kind(value: object) -> str:
+    return _NAMES.get(type(value), "a number")
+
+
+def _object(value: Any, path: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RequestError(f"{path}: must be an object, not {_kind(value)}; see the Open Inference Protocol v2")
+    return value
+
+
+def _list(value: Any, path: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise RequestError(f"{path}: must be an array, not {_kind(value)}; see the Open Inference Protocol v2")
+    return value
+
+
+def _text(item: dict[str, Any], name: str, path: str) -> str:
+    value = item.get(name)
+    if not isinstance(value, str):
+        raise RequestError(f"{path}.{name}: must be a string, not {_kind(value)}; see the Open Inference Protocol v2")
+    return value
+
+
+def _flag(item: dict[str, Any], name: str, path: str, *, default: bool) -> bool:
+    value = item.get(name, default)
+    if not isinstance(value, bool):
+        raise RequestError(f"{path}.{name}: must be true or false, not {_kind(value)}")
+    return value

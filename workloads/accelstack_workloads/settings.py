@@ -1,0 +1,65 @@
+"""The settings of a training run, checked before torch is imported."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from accelstack_workloads.errors import WorkloadError
+
+LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the weights that a run ends with; a run is resumed only with the same ones.
+
+    Attributes:
+        data: digest of the prepared dataset.
+        epochs: passes over the training pictures.
+        batch_size: pictures per step, over all processes together.
+        learning_rate: the highest value of the schedule.
+        seed: of the first weights, the order of the pictures and their augmentation.
+        architecture: a name in `models.ARCHITECTURES`.
+
+    Raises:
+        WorkloadError: a value breaks its rule.
+    """
+
+    data: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    architecture: str = "cnn"
+
+    def __post_init__(self) -> None:
+        for option in ("epochs", "batch_size"):
+            if getattr(self, option) < 1:
+                raise WorkloadError(f"{flag(option)}: {getattr(self, option)} is not above 0; give 1 or more")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise WorkloadError(
+                f"--learning-rate: {self.learning_rate} is not a finite number above 0; give one such as 0.002"
+            )
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise WorkloadError(f"--seed: {self.seed} is not within 0..2^63-1; give a whole number from 0")
+
+    def check_same(self, other: dict[str, Any], what: Path) -> None:
+        """Refuses to go on from `what`, which was made with the settings `other`, where they differ."""
+        differing = [
+            f"{flag(name)} is {value!r} and was {other.get(name)!r}"
+            for name, value in asdict(self).items()
+            if other.get(name) != value
+        ]
+        if differing:
+            raise WorkloadError(
+                f"out: {what} was made with other settings ({'; '.join(differing)}); "
+                "give the same settings, another --out, or delete that run"
+            )
+
+
+def flag(name: str) -> str:
+    """The command-line option that sets `name`."""
+    return "--" + name.replace("_", "-")
