@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 import torch
 from accelstack_workloads.model_format import ModelDescription, build, save
 from PIL import Image, ImageDraw
@@ -79,9 +84,9 @@ def train_model(folder: Path) -> Path:
         std=[float(images.std())],
     )
     model = build(description)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(15):
-        for batch in torch.randperm(len(images)).split(64):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-3)
+    for _ in range(8):
+        for batch in torch.randperm(len(images)).split(100):
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(model.logits(images[batch]), labels[batch]).backward()
             optimizer.step()
@@ -120,20 +125,72 @@ def wait_ready(process: subprocess.Popen[str], model: Path) -> Served:
 
 
 @contextmanager
-def serving(model: Path, **options: object):
+def serving(model: Path, **options: Any) -> Iterator[Served]:
     """A server that is ready, ended again."""
     process = start(model, **options)
     try:
         yield wait_ready(process, model)
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-        process.stderr.close()
+        end(process)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Ends a server's process and lets go of its pipes."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()
+    process.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model directory; modules share it, since training takes seconds."""
+    folder = tmp_path_factory.getbasetemp() / "digits-model"
+    return folder if folder.exists() else train_model(folder)
+
+
+@pytest.fixture(scope="module")
+def served(model: Path) -> Iterator[Served]:
+    """One server for a module's tests, which must outlive them all."""
+    with serving(model) as served:
+        yield served
+        assert served.process.poll() is None, "the server did not survive the tests"
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Waits until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+def metric(served: Served, name: str) -> float:
+    """The sum of a metric over its labels."""
+    lines = httpx.get(f"{served.rest}/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((name + "{", name + " ")))
+
+
+def infer_body(images: np.ndarray, **more: Any) -> dict[str, Any]:
+    """An infer request in JSON."""
+    tensor = {"name": "image", "datatype": "FP32", "shape": list(images.shape), "data": images.ravel().tolist()}
+    return {"inputs": [tensor], **more}
+
+
+def half_sent(served: Served, images: np.ndarray) -> tuple[socket.socket, bytes]:
+    """A connection with an infer request whose body is only half there, and the other half."""
+    body = json.dumps(infer_body(images)).encode()
+    address = served.rest.removeprefix("http://")
+    host, _, port = address.rpartition(":")
+    connection = socket.create_connection((host, int(port)), timeout=10)
+    head = f"POST /v2/models/{NAME}/infer HTTP/1.1\r\nHost: {address}\r\nContent-Length: {len(body)}\r\n\r\n"
+    half = len(body) // 2
+    connection.sendall(head.encode() + body[:half])
+    return connection, body[half:]
 
 
 def drawing(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ def torchrun(processes: int) -> list[str]:
     return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
 
 
-def run(step: list[str], log: Path, launcher: list[str] | None = None, threads: int | None = None) -> None:
-    """Runs one step to its end; each line goes to the log and, live, to the user.
+def run(step: list[str], log: Path, launcher: list[str] | None = None, threads: int | None = None) -> float:
+    """Runs one step to its end; each line goes to the log and, live, to the user. Returns the seconds it took.
 
     Raises:
         StepError: it failed; the message has the reason that it gave, or the end of its log.
@@ -48,6 +49,7 @@ def run(step: list[str], log: Path, launcher: list[str] | None = None, threads: 
         environment["OMP_NUM_THREADS"] = str(threads)
     command = [sys.executable, *(launcher or []), *MODULE, *step]
     log.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
     tail: deque[str] = deque(maxlen=TAIL)
     with (
         log.open("a") as file,
@@ -74,6 +76,7 @@ def run(step: list[str], log: Path, launcher: list[str] | None = None, threads: 
             raise StepError(reason[-1], lines)
         what = f"the step `{step[0]}` failed with exit code {process.returncode}; log: {log}"
         raise StepError("\n".join([what, *lines]), lines)
+    return round(time.monotonic() - began, 2)
 
 
 def ask(step: list[str]) -> dict[str, Any]:

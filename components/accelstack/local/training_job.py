@@ -71,7 +71,7 @@ class TrainingRunProvider(LocalProvider):
 
 
 def _complete(run: Path) -> bool:
-    needed = ("model/model.json", "model/model.safetensors", "training.json", "evaluation.json")
+    needed = ("model/model.json", "model/model.safetensors", "training.json", "evaluation.json", "steps.json")
     return all((run / name).exists() for name in needed)
 
 
@@ -84,18 +84,24 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
     log = run / "run.log"
     processes.stop_all_below(run)  # trainers of an engine that was killed are on their way out
     ranks = int(props["processes"])
+    timing = run / "steps.json"
     if not _complete(run):
-        steps.run(["prepare", "--dataset", props["dataset"], "--out", str(data)], log)
-        _train(props, run, data, log, ranks)
-        steps.run(["evaluate", "--model", str(run / "model"), "--data", str(data), "--out", str(run)], log)
+        seconds = {
+            "prepare": steps.run(["prepare", "--dataset", props["dataset"], "--out", str(data)], log),
+            "train": _train(props, run, data, log, ranks),
+            "evaluate": steps.run(
+                ["evaluate", "--model", str(run / "model"), "--data", str(data), "--out", str(run)], log
+            ),
+        }
+        timing.write_text(json.dumps(seconds))
     evaluation = json.loads((run / "evaluation.json").read_text())
     trained = json.loads((run / "training.json").read_text())
     metrics = {
         "accuracy": evaluation["accuracy"],
-        "macro_f1": evaluation["macro_f1"],
-        "loss": trained["loss"],
+        "loss": trained["metrics"]["loss"],
         "seconds": trained["seconds"],
         "images_per_second": trained["images_per_second"],
+        "step_seconds": json.loads(timing.read_text()),
         "evaluation": str(run / "evaluation.json"),
         "confusion": str(run / "confusion.png"),
         "log": str(log),
@@ -103,7 +109,7 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
     return {**props, "run_id": run_id, "run_folder": str(run), "metrics": metrics}
 
 
-def _train(props: dict[str, Any], run: Path, data: Path, log: Path, ranks: int) -> None:
+def _train(props: dict[str, Any], run: Path, data: Path, log: Path, ranks: int) -> float:
     settings = {
         "--epochs": int(props["epochs"]),
         "--batch-size": int(props["batch_size"]),
@@ -115,7 +121,7 @@ def _train(props: dict[str, Any], run: Path, data: Path, log: Path, ranks: int) 
     command = ["train", *(str(word) for pair in settings.items() for word in pair)]
     threads = machine.threads(machine.find()["cores"], ranks)
     try:
-        steps.run(command, log, launcher=steps.torchrun(ranks), threads=threads)
+        return steps.run(command, log, launcher=steps.torchrun(ranks), threads=threads)
     except steps.StepError as error:
         if any(line.startswith("stopped after checkpoint") for line in error.lines):
             raise LocalError(f"training was stopped; the next `up` goes on from its checkpoint (log: {log})") from error
@@ -146,8 +152,8 @@ class TrainingJob(pulumi.ComponentResource):
     run_id: pulumi.Output[str]
     """Identity of the run, from its code, data and settings."""
     metrics: pulumi.Output[dict[str, Any]]
-    """`accuracy` and `macro_f1` on held-out data (0 to 1), `loss`, `seconds`, `images_per_second`, and the paths of the
-    `evaluation`, the `confusion` matrix as a picture and the `log`."""
+    """`accuracy` on held-out data (0 to 1), `loss`, `seconds`, `images_per_second`, the `step_seconds`, and
+    the paths of the `evaluation`, the `confusion` matrix as a picture and the `log`."""
     model: pulumi.Output[ModelVersion]
     """The model version that came of the run."""
 

@@ -9,7 +9,7 @@ GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 
 
 def to_pixels(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
-    """The picture as uint8 of `shape` (channels, height, width): turned upright, converted, scaled and cropped around its centre."""
+    """The picture as uint8 of `shape` (channels, height, width): upright, converted, scaled, centred."""
     channels, height, width = shape
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits of grey; Pillow would clip them to 8 instead of scaling

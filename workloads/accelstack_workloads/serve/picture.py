@@ -131,7 +131,7 @@ def _centred(crop: np.ndarray, height: int, width: int) -> Image.Image:
 
 
 def _thickened(strokes: Image.Image, least: float) -> Image.Image:
-    """The strokes, made thicker while their mean is below `least` in 0..1: a thin pen must not fade when scaled down."""
+    """The strokes, thicker while their mean is below `least` in 0..1, lest a thin pen fade when scaled down."""
     for _ in range(_FINENESS):
         if np.asarray(strokes).mean() / 255 >= least:
             break

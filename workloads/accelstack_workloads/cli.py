@@ -1,0 +1,229 @@
+"""The command line: `python -m accelstack_workloads <step>`. Each step imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from accelstack_workloads.errors import EXIT_BAD_INPUT, EXIT_NOT_VERIFIED, EXIT_STOPPED, WorkloadError
+
+app = typer.Typer(
+    help="The bundled workloads, step by step: prepare, train, evaluate, register, predict, serve.\n\n"
+    "Exit status: 0 done; 1 `registry verify` found a version missing or changed, or an unexpected error; "
+    "2 bad input, with one line on stderr; 3 training stopped on request, after a checkpoint.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+registry_app = typer.Typer(help="Prepares the model registry, and checks what is in it.", no_args_is_help=True)
+app.add_typer(registry_app, name="registry")
+
+ModelOption = Annotated[Path, typer.Option("--model", help="Model directory, such as the RUN/model of `train`.")]
+DataOption = Annotated[Path, typer.Option("--data", help="Folder that `prepare` wrote.")]
+NameOption = Annotated[str, typer.Option("--name", help="Name of the registered model.")]
+RegistryOption = Annotated[
+    str, typer.Option("--registry", help="SQLAlchemy URI of the database, such as sqlite:////srv/models.db.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of text.")]
+
+
+@app.command()
+def prepare(
+    out: Annotated[Path, typer.Option(help="Folder to write: data.safetensors and manifest.json.")],
+    dataset: Annotated[
+        str, typer.Option(help="'digits', or the path or fsspec URI (s3://, gs://, …) of a picture folder.")
+    ] = "digits",
+    as_json: JsonOption = False,
+) -> None:
+    """Decodes and checks every picture of a dataset, and splits it for training and evaluation.
+
+    A picture folder holds <class>/<pictures>, of which a fifth is held out, or {train,test}/<class>/<pictures>.
+    Pictures of one size keep it; others get the most common size, at most 64 pixels a side.
+
+    Example: prepare --dataset s3://bucket/birds --out data
+    """
+    from accelstack_workloads import datasets
+    from accelstack_workloads.datasets import prepared
+
+    data = datasets.read(dataset)
+    written = prepared.save(data, out)
+    manifest = data.manifest()
+    if as_json:
+        _print_json({"path": str(out), "written": written, **manifest})
+        return
+    channels, height, width = data.shape
+    print(
+        f"{'prepared' if written else 'unchanged'}: {out}: {len(data.train_labels)} pictures to train on, "
+        f"{len(data.test_labels)} held out, {len(data.classes)} classes, {channels}x{height}x{width}, {data.digest}"
+    )
+
+
+@app.command()
+def train(
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="Folder of the run: model/, checkpoints/, metrics.jsonl, training.json.")],
+    epochs: Annotated[int, typer.Option(help="Passes over the training pictures.")] = 20,
+    batch_size: Annotated[int, typer.Option(help="Pictures per step, over all processes together.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Highest value of the one-cycle schedule.")] = 0.005,
+    seed: Annotated[int, typer.Option(help="Decides first weights, order and augmentation.")] = 0,
+) -> None:
+    """Trains the convolutional network, alone or under torchrun, and goes on from the newest checkpoint in --out.
+
+    SIGTERM, SIGINT, SIGHUP, or the end of the process named by ACCELSTACK_PARENT_PID make it save a checkpoint and
+    exit with status 3; the same command then goes on, to the same weights. A run that is done is not repeated.
+    The accuracy shown is the one on the training pictures.
+
+    Example: torchrun --standalone --nproc-per-node 2 -m accelstack_workloads train --data data --out run
+    """
+    from accelstack_workloads.datasets.prepared import read_manifest
+    from accelstack_workloads.run_folder import RunFolder
+    from accelstack_workloads.settings import Settings
+
+    settings = Settings(read_manifest(data)["digest"], epochs, batch_size, learning_rate, seed)
+    run = RunFolder(out)
+    result = run.result(settings)
+    if result:
+        if _rank() == 0:
+            print(f"already trained: {run.model}, with these settings; give another --out to train again")
+        return
+    from accelstack_workloads.train import train
+
+    if not train(data, run, settings):
+        raise typer.Exit(EXIT_STOPPED)
+
+
+@app.command()
+def evaluate(
+    model: ModelOption,
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="Folder to write into: evaluation.json and confusion.png.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Measures a model on the held-out pictures: accuracy, precision, recall, F1 per class, confusion matrix.
+
+    Example: evaluate --model run/model --data data --out run
+    """
+    from accelstack_workloads import evaluate as step
+
+    evaluation = step.evaluate(model, data, out)
+    if as_json:
+        _print_json(evaluation)
+    else:
+        print(step.table(evaluation))
+
+
+@app.command()
+def register(
+    model: ModelOption,
+    name: NameOption,
+    registry: RegistryOption,
+    store: Annotated[str, typer.Option(help="Path or fsspec URI below which the model directory is copied.")],
+    evaluation: Annotated[
+        Path | None, typer.Option(help="evaluation.json of this model; its accuracy becomes a tag.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copies a model into the store and registers it as a new version; the same content keeps its version.
+
+    Example: register --model run/model --name digits --registry sqlite:///models.db --store models
+    """
+    from accelstack_workloads import registry as step
+
+    version = step.register(model, name, registry, store, evaluation)
+    if as_json:
+        _print_json(version)
+    else:
+        print(f"registered: {name} version {version['version']}, {version['digest']}, at {version['uri']}")
+
+
+@registry_app.command("init")
+def registry_init(registry: RegistryOption) -> None:
+    """Makes the registry's tables, which takes some seconds, where they are missing.
+
+    Example: registry init --registry sqlite:///models.db
+    """
+    from accelstack_workloads import registry as step
+
+    step.init(registry)
+
+
+@registry_app.command("verify")
+def registry_verify(
+    registry: RegistryOption,
+    name: NameOption,
+    version: Annotated[str, typer.Option(help="Version to check.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Checks that a version is registered and its files still match its digest; exits with status 1 if not.
+
+    Example: registry verify --registry sqlite:///models.db --name digits --version 1
+    """
+    from accelstack_workloads import registry as step
+
+    try:
+        found = step.verify(registry, name, version)
+    except step.NotVerifiedError as error:
+        print(f"not verified: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_NOT_VERIFIED) from error
+    if as_json:
+        _print_json(found)
+    else:
+        print(f"verified: {name} version {version}, {found['digest']}, at {found['uri']}")
+
+
+@app.command()
+def predict(
+    model: ModelOption,
+    pictures: Annotated[list[Path], typer.Argument(help="Picture files.")],
+) -> None:
+    """Prints the class of each picture and its probability, in 0..1.
+
+    Example: predict --model run/model seven.png
+    """
+    from accelstack_workloads.predict import predict
+
+    for path, name, probability in predict(model, pictures):
+        print(f"{path}  {name}  {probability:.3f}")
+
+
+@app.command()
+def serve(
+    model: ModelOption,
+    name: NameOption,
+    version: Annotated[str, typer.Option(help="Version under which it is served.")] = "1",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    rest_port: Annotated[int, typer.Option(help="TCP port for REST and the page; 0: any free one.")] = 0,
+    grpc_port: Annotated[int, typer.Option(help="TCP port for gRPC; 0: any free one.")] = 0,
+) -> None:
+    """Serves a model over the Open Inference Protocol v2, REST and gRPC, with a page for people at /.
+
+    Example: serve --model run/model --name digits --rest-port 8080 --grpc-port 8081
+    """
+    from accelstack_workloads.serve import server
+
+    server.run(model, name, version, host, rest_port, grpc_port)
+
+
+def main() -> None:
+    """Runs the command line; bad input ends it with one line on stderr and status 2."""
+    try:
+        app()
+    except WorkloadError as error:
+        process = f" (process {_rank()})" if _rank() else ""
+        print(f"error{process}: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def _rank() -> int:
+    """This process's number under torchrun."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    print(json.dumps(content))

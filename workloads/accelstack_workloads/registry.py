@@ -1,0 +1,257 @@
+"""The model registry: MLflow's, in an SQL database, with the models' files at a path or fsspec URI."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from accelstack_workloads.atomic import new_folder
+from accelstack_workloads.errors import WorkloadError
+from accelstack_workloads.model_files import DESCRIPTION, WEIGHTS, describe, digest
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+SQLITE = "sqlite:///"
+DIGEST_TAG = "digest"
+
+
+def init(registry: str) -> None:
+    """Makes the registry's tables where they are missing.
+
+    Raises:
+        WorkloadError: the database cannot be used.
+    """
+    with _open(registry):
+        pass
+
+
+def register(model: Path, name: str, registry: str, store: str, evaluation: Path | None = None) -> dict[str, str]:
+    """Copies a model directory into the store, and registers the copy as a new version of the model `name`.
+
+    Where the same content is registered under that name already, that version is given back.
+
+    Args:
+        model: the model directory.
+        name: of the registered model.
+        registry: SQLAlchemy URI of the database, such as `sqlite:////srv/models.db`.
+        store: path or fsspec URI below which the copy goes, at `<name>/<first 12 hex digits of the digest>`.
+        evaluation: an `evaluation.json` of this model, whose accuracy becomes a tag of the version.
+
+    Returns:
+        name, version, digest and uri of the model version.
+
+    Raises:
+        WorkloadError: the model, the evaluation, the store or the database cannot be used.
+    """
+    _check_name(name)
+    describe(model)
+    identity = digest(model)
+    tags = {DIGEST_TAG: identity, **_metrics(evaluation, identity)}
+    uri = _copy(model, identity, store, name)
+    with _open(registry) as database:
+        version = next((found for found in _versions(database, name) if found.tags.get(DIGEST_TAG) == identity), None)
+        if version is None:
+            version = _create(database, name, uri, tags)
+    return {"name": name, "version": str(version.version), "digest": identity, "uri": version.source}
+
+
+def verify(registry: str, name: str, version: str) -> dict[str, str]:
+    """Checks that a model version exists and that the files at its source match its digest.
+
+    Returns:
+        name, version, digest and uri of the model version.
+
+    Raises:
+        NotVerifiedError: they do not.
+        WorkloadError: it is no model name, or the database cannot be used.
+    """
+    _check_name(name)
+    path = _sqlite_path(registry)
+    if path and not path.exists():
+        raise NotVerifiedError(f"registry {registry!r} does not exist")
+    with _open(registry) as database:
+        found = next((found for found in _versions(database, name) if str(found.version) == version), None)
+    if found is None:
+        raise NotVerifiedError(f"version {version!r} of model {name!r} is not registered in {registry!r}")
+    expected = found.tags.get(DIGEST_TAG)
+    actual = _digest_at(found.source)
+    if actual is None:
+        raise NotVerifiedError(f"there is no model at {found.source}")
+    if actual != expected:
+        raise NotVerifiedError(f"the files at {found.source} have digest {actual}, registered was {expected}")
+    return {"name": name, "version": version, "digest": actual, "uri": found.source}
+
+
+class NotVerifiedError(Exception):
+    """A model version is missing, or its files are not the registered ones."""
+
+
+@contextmanager
+def _open(registry: str) -> Iterator[SqlAlchemyStore]:
+    """The registry's database, its tables made where missing; one process at a time for SQLite.
+
+    MLflow's SQL store is used directly: its client would also set up a tracking store and its experiments.
+    """
+    if "://" not in registry:
+        raise WorkloadError(
+            f"registry: {registry!r} is not a database URI; give one such as 'sqlite:////srv/models.db'"
+        )
+    path = _sqlite_path(registry)
+    with _quiet_mlflow(), _lock(path.with_name(f".{path.name}.lock")) if path else nullcontext():
+        from mlflow.exceptions import MlflowException
+        from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield SqlAlchemyStore(registry)
+        except (MlflowException, SQLAlchemyError, ImportError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise WorkloadError(f"registry: {registry!r} cannot be used ({reason}); check the URI") from error
+
+
+@contextmanager
+def _quiet_mlflow() -> Iterator[None]:
+    """Keeps MLflow and Alembic from printing, reporting home, and configuring the program's logging."""
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_CONFIGURE_LOGGING="false", DO_NOT_TRACK="true")
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Waits for other processes that use the database: making its tables takes many transactions."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise WorkloadError(
+            f"registry: {path.parent} cannot be written ({error.strerror}); give a folder you may write to"
+        ) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _sqlite_path(registry: str) -> Path | None:
+    """The file of an SQLite URI; None for other databases."""
+    return Path(registry.removeprefix(SQLITE)) if registry.startswith(SQLITE) else None
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise WorkloadError(
+            f"name: {name!r} is not a model name; give 1 to 100 letters, digits, '.', '_' or '-', the first no sign"
+        )
+
+
+def _versions(database: SqlAlchemyStore, name: str) -> list[ModelVersion]:
+    """All versions of a model, oldest first."""
+    found, token = [], None
+    while True:
+        page = database.search_model_versions(f"name = '{name}'", max_results=1000, page_token=token)
+        found.extend(page)
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda version: int(version.version))
+
+
+def _create(database: SqlAlchemyStore, name: str, uri: str, tags: dict[str, str]) -> ModelVersion:
+    from mlflow.entities.model_registry import ModelVersionTag
+
+    if not database.search_registered_models(f"name = '{name}'"):
+        database.create_registered_model(name)
+    return database.create_model_version(name, uri, tags=[ModelVersionTag(key, tags[key]) for key in sorted(tags)])
+
+
+def _metrics(evaluation: Path | None, identity: str) -> dict[str, str]:
+    """Tags from an evaluation, which must be of this very model."""
+    if evaluation is None:
+        return {}
+    try:
+        content = json.loads(evaluation.read_text())
+        accuracy, measured = content["accuracy"], content["model"]["digest"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise WorkloadError(
+            f"evaluation: {evaluation} is not an evaluation ({error}); give the evaluation.json that `evaluate` wrote"
+        ) from error
+    if measured != identity:
+        raise WorkloadError(f"evaluation: {evaluation} is of {measured}, the model is {identity}; evaluate this model")
+    return {"accuracy": str(accuracy)}
+
+
+def _copy(model: Path, identity: str, store: str, name: str) -> str:
+    """The URI of the model's copy in the store, made where it is missing or damaged."""
+    fs, root = _filesystem(store)
+    target = f"{root.rstrip('/')}/{name}/{identity.removeprefix('sha256:')[:12]}"
+    uri = Path(target).as_uri() if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(target)
+    if _digest_at(uri) == identity:
+        return uri
+    if isinstance(fs, LocalFileSystem):
+        with new_folder(Path(target), marker=DESCRIPTION) as partial:
+            for file in (WEIGHTS, DESCRIPTION):
+                (partial / file).write_bytes((model / file).read_bytes())
+    else:
+        with _storage(uri):
+            for file in (WEIGHTS, DESCRIPTION):  # the description last: without it a copy is not a model
+                fs.pipe_file(f"{target}/{file}", (model / file).read_bytes())
+    copied = _digest_at(uri)
+    if copied != identity:
+        raise WorkloadError(f"store: the copy at {uri} has digest {copied}, not {identity}; register again")
+    return uri
+
+
+def _digest_at(uri: str) -> str | None:
+    """The digest of the model at a URI; None where there is none."""
+    fs, root = _filesystem(uri)
+    if isinstance(fs, LocalFileSystem):
+        return digest(Path(root)) if all(Path(root, file).is_file() for file in (WEIGHTS, DESCRIPTION)) else None
+    with tempfile.TemporaryDirectory() as folder, _storage(uri):
+        try:
+            for file in (WEIGHTS, DESCRIPTION):
+                Path(folder, file).write_bytes(fs.cat_file(f"{root}/{file}"))
+        except FileNotFoundError:
+            return None
+        return digest(Path(folder))
+
+
+def _filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    with _storage(uri):
+        return fsspec.core.url_to_fs(uri)
+
+
+@contextmanager
+def _storage(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (WorkloadError, FileNotFoundError):
+        raise
+    except Exception as error:  # each storage library raises its own kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WorkloadError(
+            f"store: {uri!r} cannot be used ({reason}); check the URI, its credentials, "
+            "and that the fsspec library for it is installed"
+        ) from error
