@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -118,10 +119,32 @@ def _open(registry: str) -> Iterator[SqlAlchemyStore]:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
+            if path and not path.exists():
+                _make_sqlite(path)
             yield SqlAlchemyStore(registry)
         except (MlflowException, SQLAlchemyError, ImportError) as error:
             reason = str(error).strip().splitlines()[0]
             raise WorkloadError(f"registry: {registry!r} cannot be used ({reason}); check the URI") from error
+
+
+def _make_sqlite(path: Path) -> None:
+    """Makes the tables in a file beside `path` first: no half-made database is left behind, and no step is synced."""
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import Engine, event
+
+    def unsynced(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    event.listen(Engine, "connect", unsynced)
+    try:
+        SqlAlchemyStore(f"{SQLITE}{partial}").engine.dispose()
+    finally:
+        event.remove(Engine, "connect", unsynced)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 @contextmanager
