@@ -113,18 +113,19 @@ def _open(registry: str) -> Iterator[SqlAlchemyStore]:
             f"registry: {registry!r} is not a database URI; give one such as 'sqlite:////srv/models.db'"
         )
     path = _sqlite_path(registry)
-    with _quiet_mlflow(), _lock(path.with_name(f".{path.name}.lock")) if path else nullcontext():
+    with _quiet_mlflow():
         from mlflow.exceptions import MlflowException
         from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
         from sqlalchemy.exc import SQLAlchemyError
 
-        try:
-            if path and not path.exists():
-                _make_sqlite(path)
-            yield SqlAlchemyStore(registry)
-        except (MlflowException, SQLAlchemyError, ImportError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise WorkloadError(f"registry: {registry!r} cannot be used ({reason}); check the URI") from error
+        with _lock(path.with_name(f".{path.name}.lock")) if path else nullcontext():
+            try:
+                if path and not path.exists():
+                    _make_sqlite(path)
+                yield SqlAlchemyStore(registry)
+            except (MlflowException, SQLAlchemyError, ImportError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise WorkloadError(f"registry: {registry!r} cannot be used ({reason}); check the URI") from error
 
 
 def _make_sqlite(path: Path) -> None:
