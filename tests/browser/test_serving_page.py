@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from serving import NAME, STROKES, VERSION, Served, drawing, end, model, served, serving
+
+from tests.workloads.serving import NAME, STROKES, VERSION, Served, drawing, end, model, served, serving
 
 __all__ = ["model", "served"]
 

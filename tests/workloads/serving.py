@@ -27,19 +27,6 @@ NAME = "digits"
 VERSION = "7"
 READY_SECONDS = 60
 
-# Calls the server as the command line does, and reports a refusal as it does.
-LAUNCHER = """
-import sys
-from pathlib import Path
-from accelstack_workloads.errors import WorkloadError
-from accelstack_workloads.serve.server import run
-model, name, version, host, rest_port, grpc_port = sys.argv[1:]
-try:
-    run(Path(model), name, version, host, int(rest_port), int(grpc_port))
-except WorkloadError as error:
-    sys.exit(f"error: {error}")
-"""
-
 # How a person draws each digit: strokes as points of a 100x100 board.
 STROKES: dict[str, list[list[tuple[int, int]]]] = {
     "0": [[(50, 12), (32, 20), (25, 50), (32, 80), (50, 88), (68, 80), (75, 50), (68, 20), (50, 12)]],
@@ -73,6 +60,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 def train_model(folder: Path) -> Path:
     """A model directory that classifies digits well, trained on all but the last 297 pictures in a few seconds."""
+    torch.set_num_threads(1)  # several threads fight for the cores of a busy machine, and this model is small
     torch.manual_seed(0)
     images, labels = (torch.from_numpy(part)[:1500] for part in digits())
     description = ModelDescription(
@@ -98,9 +86,10 @@ def start(
     model: Path, *, rest_port: int = 0, grpc_port: int = 0, host: str = "127.0.0.1", **env: str
 ) -> subprocess.Popen[str]:
     """The server's process, not waited for."""
-    arguments = [str(model), NAME, VERSION, host, str(rest_port), str(grpc_port)]
+    named = {"model": model, "name": NAME, "version": VERSION, "host": host}
+    ports = {"rest-port": rest_port, "grpc-port": grpc_port}
     return subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER, *arguments],
+        [sys.executable, "-m", "accelstack_workloads", "serve", *(f"--{n}={v}" for n, v in (named | ports).items())],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

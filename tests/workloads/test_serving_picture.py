@@ -13,7 +13,8 @@ from accelstack_workloads.model_format import ModelDescription
 from accelstack_workloads.serve.picture import to_input
 from accelstack_workloads.serve.protocol import RequestError
 from PIL import Image, ImageOps
-from serving import NAME, STROKES, VERSION, Served, digits, drawing, model, served
+
+from tests.workloads.serving import NAME, STROKES, VERSION, Served, digits, drawing, model, served
 
 __all__ = ["model", "served"]
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpc_client
 import tritonclient.http as http_client
-from serving import NAME, VERSION, Served, digits, infer_body, metric, model, served
 from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from tests.workloads.serving import NAME, VERSION, Served, digits, infer_body, metric, model, served
 
 __all__ = ["model", "served"]
 

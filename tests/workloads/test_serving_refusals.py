@@ -12,8 +12,9 @@ import grpc
 import httpx
 import numpy as np
 import pytest
-from serving import NAME, Served, digits, eventually, half_sent, infer_body, metric, model, served
 from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from tests.workloads.serving import NAME, Served, digits, eventually, half_sent, infer_body, metric, model, served
 
 __all__ = ["model", "served"]
 

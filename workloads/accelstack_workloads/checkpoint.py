@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -53,8 +54,8 @@ def load_newest(folder: Path, warn: Callable[[str], None]) -> tuple[Path, dict[s
     for path in find(folder):
         try:
             return path, _load(path)
-        except (OSError, ValueError) as error:
-            warn(f"checkpoint {path} is passed over ({error})")
+        except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+            warn(f"checkpoint {path} is passed over ({str(error).splitlines()[0]})")
     return None
 
 

@@ -6,8 +6,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 CELL = 56  # pixels
+SMALLEST_WITH_TEXT = 24  # pixels; smaller cells have no numbers or names
 LARGEST_CANVAS = 4000  # pixels a side; more classes get smaller cells
-PALE, DARK = np.array([247, 250, 253]), np.array([22, 78, 138])
+PALE, DARK = np.array([240, 245, 250]), np.array([22, 78, 138])
 INK = (32, 38, 46)
 
 
@@ -31,18 +32,22 @@ def draw(matrix: np.ndarray, classes: list[str]) -> Image.Image:
     _upright(canvas, "true class", (16, top + side // 2), font)
 
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    for row, name in enumerate(names):
-        middle = top + row * cell + cell / 2
-        pen.text((left - 8, middle), name, INK, font, anchor="rm")
-        _upright(canvas, name, (left + row * cell + cell // 2, top - 8), font, begins_at=True)
-        for column, share in enumerate(shares[row]):
-            corner = (left + column * cell, top + row * cell)
-            # The root makes a few mistakes among many right answers visible.
-            colour = tuple(int(value) for value in PALE + (DARK - PALE) * share**0.5)
-            pen.rectangle((*corner, corner[0] + cell - 2, corner[1] + cell - 2), colour)
-            if matrix[row, column] and cell >= 24:
-                ink = "white" if share > 0.2 else INK
-                pen.text((corner[0] + cell / 2, middle), str(matrix[row, column]), ink, font, anchor="mm")
+    pen.rectangle((left, top, left + side - 2, top + side - 2), tuple(PALE.tolist()))
+    for row, column in np.argwhere(matrix):
+        share, x, y = shares[row, column], left + column * cell, top + row * cell
+        # The root makes a few mistakes among many right answers visible.
+        colour = tuple(int(value) for value in PALE + (DARK - PALE) * share**0.5)
+        pen.rectangle((x, y, x + cell - 2, y + cell - 2), colour)
+        if cell >= SMALLEST_WITH_TEXT:
+            ink = "white" if share > 0.2 else INK
+            pen.text((x + cell / 2, y + cell / 2), str(matrix[row, column]), ink, font, anchor="mm")
+    for index, name in enumerate(names):
+        start = index * cell
+        pen.line((left, top + start - 1, left + side, top + start - 1), "white")
+        pen.line((left + start - 1, top, left + start - 1, top + side), "white")
+        if cell >= SMALLEST_WITH_TEXT:
+            pen.text((left - 8, top + start + cell / 2), name, INK, font, anchor="rm")
+            _upright(canvas, name, (left + start + cell // 2, top - 8), font, begins_at=True)
     return canvas
 
 

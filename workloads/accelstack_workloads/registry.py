@@ -1,4 +1,4 @@
-"""The model registry: MLflow's, in an SQL database, with the models' files at a path or fsspec URI."""
+"""The model registry: MLflow's, in an SQL database; `model_store` keeps the files."""
 
 from __future__ import annotations
 
@@ -8,19 +8,15 @@ import logging
 import os
 import re
 import sqlite3
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
-from accelstack_workloads.atomic import new_folder
+from accelstack_workloads import model_store
 from accelstack_workloads.errors import WorkloadError
-from accelstack_workloads.model_files import DESCRIPTION, WEIGHTS, describe, digest
+from accelstack_workloads.model_files import describe, digest
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -63,7 +59,7 @@ def register(model: Path, name: str, registry: str, store: str, evaluation: Path
     describe(model)
     identity = digest(model)
     tags = {DIGEST_TAG: identity, **_metrics(evaluation, identity)}
-    uri = _copy(model, identity, store, name)
+    uri = model_store.copy(model, identity, store, name)
     with _open(registry) as database:
         version = next((found for found in _versions(database, name) if found.tags.get(DIGEST_TAG) == identity), None)
         if version is None:
@@ -90,7 +86,7 @@ def verify(registry: str, name: str, version: str) -> dict[str, str]:
     if found is None:
         raise NotVerifiedError(f"version {version!r} of model {name!r} is not registered in {registry!r}")
     expected = found.tags.get(DIGEST_TAG)
-    actual = _digest_at(found.source)
+    actual = model_store.digest_at(found.source)
     if actual is None:
         raise NotVerifiedError(f"there is no model at {found.source}")
     if actual != expected:
@@ -225,57 +221,3 @@ def _metrics(evaluation: Path | None, identity: str) -> dict[str, str]:
     if measured != identity:
         raise WorkloadError(f"evaluation: {evaluation} is of {measured}, the model is {identity}; evaluate this model")
     return {"accuracy": str(accuracy)}
-
-
-def _copy(model: Path, identity: str, store: str, name: str) -> str:
-    """The URI of the model's copy in the store, made where it is missing or damaged."""
-    fs, root = _filesystem(store)
-    target = f"{root.rstrip('/')}/{name}/{identity.removeprefix('sha256:')[:12]}"
-    uri = Path(target).as_uri() if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(target)
-    if _digest_at(uri) == identity:
-        return uri
-    if isinstance(fs, LocalFileSystem):
-        with new_folder(Path(target), marker=DESCRIPTION) as partial:
-            for file in (WEIGHTS, DESCRIPTION):
-                (partial / file).write_bytes((model / file).read_bytes())
-    else:
-        with _storage(uri):
-            for file in (WEIGHTS, DESCRIPTION):  # the description last: without it a copy is not a model
-                fs.pipe_file(f"{target}/{file}", (model / file).read_bytes())
-    copied = _digest_at(uri)
-    if copied != identity:
-        raise WorkloadError(f"store: the copy at {uri} has digest {copied}, not {identity}; register again")
-    return uri
-
-
-def _digest_at(uri: str) -> str | None:
-    """The digest of the model at a URI; None where there is none."""
-    fs, root = _filesystem(uri)
-    if isinstance(fs, LocalFileSystem):
-        return digest(Path(root)) if all(Path(root, file).is_file() for file in (WEIGHTS, DESCRIPTION)) else None
-    with tempfile.TemporaryDirectory() as folder, _storage(uri):
-        try:
-            for file in (WEIGHTS, DESCRIPTION):
-                Path(folder, file).write_bytes(fs.cat_file(f"{root}/{file}"))
-        except FileNotFoundError:
-            return None
-        return digest(Path(folder))
-
-
-def _filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    with _storage(uri):
-        return fsspec.core.url_to_fs(uri)
-
-
-@contextmanager
-def _storage(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except (WorkloadError, FileNotFoundError):
-        raise
-    except Exception as error:  # each storage library raises its own kinds
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WorkloadError(
-            f"store: {uri!r} cannot be used ({reason}); check the URI, its credentials, "
-            "and that the fsspec library for it is installed"
-        ) from error

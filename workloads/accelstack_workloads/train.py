@@ -33,6 +33,7 @@ AGREE_EVERY = 8  # steps between the points where the processes agree on whether
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
 WEIGHT_DECAY = 0.01
 LABEL_SMOOTHING = 0.05
+WORTH_THREADS = 2**15  # pixels in a batch; on fewer, threads wait for each other longer than they work
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,12 @@ def train(data_folder: Path, run: RunFolder, settings: Settings) -> bool:
     """
     data = prepared.load(data_folder)
     with join() as group, run.lock() if group.leads else nullcontext():
+        stop = StopRequest()
+        if settings.batch_size * math.prod(data.shape[1:]) < WORTH_THREADS:
+            torch.set_num_threads(1)
         trainer = Trainer(data, run, settings, group)
         start = trainer.resume()
-        end = trainer.fit(start, StopRequest())
+        end = trainer.fit(start, stop)
         if end.epoch < settings.epochs:
             if group.leads:
                 say(f"stopped after checkpoint at {end}; run again to go on")
@@ -136,11 +140,10 @@ class Trainer:
 
     def fit(self, start: Position, stop: StopRequest) -> Position:
         """Trains from `start` to the end, or to where the processes agree to stop; gives that position."""
-        # One bucket: sums over the processes are then taken in the same order in a run that was resumed.
-        network = self.classifier.network
+        network = self.classifier.network.train()
         if self.group.size > 1:
-            network = DistributedDataParallel(network, bucket_cap_mb=1024, gradient_as_bucket_view=True)
-        network.train()
+            network = DistributedDataParallel(network, gradient_as_bucket_view=True)
+            self.settle(network)
         done = (start.epoch * self.steps + start.step) * self.settings.batch_size
         self.progress = Progress(
             self.settings.epochs, self.settings.epochs * self.steps * self.settings.batch_size - done, self.group.leads
@@ -158,6 +161,16 @@ class Trainer:
                     self.progress.show(epoch, loss / count, right / count)
             self.end_epoch(epoch)
         return Position(self.settings.epochs, 0)
+
+    def settle(self, network: torch.nn.Module) -> None:
+        """One pass that changes no weight.
+
+        DistributedDataParallel lays its gradients out anew after the first pass, and so adds them up in another order
+        from then on. Done before the first step, every step of a resumed run has the order of an uninterrupted one.
+        """
+        count = self.settings.batch_size // self.group.size
+        network(torch.zeros(count, *self.images.shape[1:], device=self.group.device)).sum().backward()
+        self.optimizer.zero_grad()
 
     def train_step(self, network: torch.nn.Module, indices: torch.Tensor, epoch: int, step: int) -> None:
         """One step of the optimiser, on this process's share of the batch."""

@@ -1,5 +1,6 @@
 """What the dynamic providers of this target share: clear errors, and an end when the engine is gone."""
 
+import atexit
 import functools
 import os
 import select
@@ -50,6 +51,7 @@ def end_with_engine() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="end-with-engine", daemon=True).start()
+    atexit.register(os._exit, 0)  # the engine waits for this process: leave at once, without taking modules apart
 
 
 class LocalProvider(ResourceProvider):

@@ -34,6 +34,11 @@ _FINENESS = 8
 _LEAST_INK = 0.8
 
 
+def warm_up() -> None:
+    """Loads the decoders, so that the first picture does not pay for it."""
+    Image.init()
+
+
 def to_input(content: bytes, model: ModelDescription) -> np.ndarray:
     """FP32 [1, channels, height, width] with values in 0..1, from the bytes of a picture file.
 

@@ -19,6 +19,7 @@ import uvloop
 from accelstack_workloads.errors import WorkloadError
 from accelstack_workloads.lifeline import STOP_SIGNALS, watch_parent
 from accelstack_workloads.model_format import load
+from accelstack_workloads.serve import picture
 from accelstack_workloads.serve.grpc_service import create_server
 from accelstack_workloads.serve.guard import is_loopback
 from accelstack_workloads.serve.metrics import Metrics
@@ -54,14 +55,14 @@ def run(model: Path, name: str, version: str, host: str, rest_port: int, grpc_po
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     watch_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    if rest_port == grpc_port != 0:
-        raise WorkloadError(f"grpc_port: {grpc_port} is rest_port too; give each its own")
+    _check_ports(rest_port, grpc_port)
     torch.set_num_threads(_threads())
     classifier = load(model)
     description = classifier.description
     interface = ModelInterface(name, version, description.shape, tuple(description.classes))
     with contextlib.closing(Predictor(classifier)) as predictor:
         predictor.warm_up()
+        picture.warm_up()
         service = Service(interface, description, predictor, Metrics(interface, lambda: predictor.waiting))
         with (
             _bound(host, rest_port, "rest_port") as rest_socket,
@@ -133,6 +134,14 @@ class _RestServer(uvicorn.Server):
         return contextlib.nullcontext()
 
 
+def _check_ports(rest_port: int, grpc_port: int) -> None:
+    for name, port in (("rest_port", rest_port), ("grpc_port", grpc_port)):
+        if not 0 <= port <= 65535:  # getaddrinfo would silently take the number modulo 65536
+            raise WorkloadError(f"{name}: {port} is not a TCP port; give 1 to 65535, or 0 for a free one")
+    if rest_port == grpc_port != 0:  # SO_REUSEPORT would let both have it
+        raise WorkloadError(f"grpc_port: {grpc_port} is rest_port too; give each its own")
+
+
 def _bound(host: str, port: int, name: str) -> socket.socket:
     """A socket that is bound but does not listen, so that nobody is let in before both ports are had."""
     try:
@@ -141,8 +150,8 @@ def _bound(host: str, port: int, name: str) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind(address)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
         raise WorkloadError(
             f"{name}: {port} on host {host!r} cannot be bound ({reason}); choose another port, or end what holds it"
         ) from error

@@ -85,7 +85,8 @@ async function classify(picture) {
   try {
     const response = await fetch("/predict", {
       method: "POST",
-      headers: { "Content-Type": picture.type || "application/octet-stream" },
+      // Browsers do not know every format; the server tells them by their content.
+      headers: { "Content-Type": picture.type || "image/*" },
       body: picture,
       signal: own.signal,
     });

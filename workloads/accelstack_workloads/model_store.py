@@ -1,0 +1,83 @@
+"""Where registered models' files are kept: a folder per content, at a path or fsspec URI."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from accelstack_workloads.atomic import new_folder
+from accelstack_workloads.errors import WorkloadError
+from accelstack_workloads.model_files import DESCRIPTION, WEIGHTS, digest
+
+
+def copy(model: Path, identity: str, store: str, name: str) -> str:
+    """The URI of the model's copy in the store, made where it is missing or damaged.
+
+    Args:
+        model: the model directory.
+        identity: its digest.
+        store: path or fsspec URI; the copy lies below it at `<name>/<first 12 hex digits of the digest>`.
+        name: of the registered model.
+
+    Raises:
+        WorkloadError: the store cannot be used, or the copy is not what was copied.
+    """
+    fs, root = _filesystem(store)
+    target = f"{root.rstrip('/')}/{name}/{identity.removeprefix('sha256:')[:12]}"
+    uri = Path(target).as_uri() if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(target)
+    if digest_at(uri) == identity:
+        return uri
+    if isinstance(fs, LocalFileSystem):
+        with new_folder(Path(target), marker=DESCRIPTION) as partial:
+            for file in (WEIGHTS, DESCRIPTION):
+                (partial / file).write_bytes((model / file).read_bytes())
+    else:
+        with _storage(uri):
+            for file in (WEIGHTS, DESCRIPTION):  # the description last: without it a copy is not a model
+                fs.pipe_file(f"{target}/{file}", (model / file).read_bytes())
+    copied = digest_at(uri)
+    if copied != identity:
+        raise WorkloadError(f"store: the copy at {uri} has digest {copied}, not {identity}; register again")
+    return uri
+
+
+def digest_at(uri: str) -> str | None:
+    """The digest of the model at a URI; None where there is none.
+
+    Raises:
+        WorkloadError: the store cannot be read.
+    """
+    fs, root = _filesystem(uri)
+    if isinstance(fs, LocalFileSystem):
+        return digest(Path(root)) if all(Path(root, file).is_file() for file in (WEIGHTS, DESCRIPTION)) else None
+    with tempfile.TemporaryDirectory() as folder, _storage(uri):
+        try:
+            for file in (WEIGHTS, DESCRIPTION):
+                Path(folder, file).write_bytes(fs.cat_file(f"{root}/{file}"))
+        except FileNotFoundError:
+            return None
+        return digest(Path(folder))
+
+
+def _filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    with _storage(uri):
+        return fsspec.core.url_to_fs(uri)
+
+
+@contextmanager
+def _storage(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (WorkloadError, FileNotFoundError):
+        raise
+    except Exception as error:  # each storage library raises its own kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WorkloadError(
+            f"store: {uri!r} cannot be used ({reason}); check the URI, its credentials, "
+            "and that the fsspec library for it is installed"
+        ) from error
