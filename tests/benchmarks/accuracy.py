@@ -28,7 +28,7 @@ def figures() -> Iterator[Figure]:
         train = timed(
             [
                 *(sys.executable, *torchrun, *MODULE, "train", "--data", str(prepared), "--out", str(run)),
-                *("--epochs", "10", "--batch-size", "64", "--learning-rate", "0.003", "--seed", "0"),
+                *("--epochs", "10", "--batch-size", "64", "--learning-rate", "0.005", "--seed", "0"),
             ],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.workloads.steps import run
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compiled_once(pytestconfig: pytest.Config) -> None:
-    """Where Python may not keep compiled modules beside their sources, each process would compile torch."""
-    if sys.dont_write_bytecode and pytestconfig.cache:
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = str(pytestconfig.cache.mkdir("bytecode"))
 
 
 @pytest.fixture(scope="session")
