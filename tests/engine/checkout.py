@@ -72,7 +72,7 @@ class Checkout:
     def set(self, **values: str) -> None:
         """`pulumi config set` for each."""
         for name, value in values.items():
-            result = self.pulumi("config", "set", "--stack", "local", name, value)
+            result = self.pulumi("config", "set", "--stack", "local", "--", name, value)
             assert result.returncode == 0, result.stderr
 
     def outputs(self) -> dict[str, Any]:

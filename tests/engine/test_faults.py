@@ -34,7 +34,7 @@ def test_ctrl_c_stops_the_trainers_after_a_checkpoint_and_up_resumes(checkout: C
     assert "the next `up` goes on from its checkpoint" in printed
     assert "Traceback" not in printed
     wait_until(lambda: trainers(checkout) == [], "the trainers to end")
-    assert "resuming" in next_up(checkout)
+    assert "going on from" in next_up(checkout)
 
 
 def test_a_killed_trainer_fails_the_run_and_the_next_up_resumes(checkout: Checkout) -> None:
@@ -45,7 +45,7 @@ def test_a_killed_trainer_fails_the_run_and_the_next_up_resumes(checkout: Checko
         ranks[0].kill()
         assert up.process.wait(timeout=60) != 0
     wait_until(lambda: trainers(checkout) == [], "the trainers to end")
-    assert "resuming" in next_up(checkout)
+    assert "going on from" in next_up(checkout)
 
 
 def test_a_killed_engine_leaves_no_process_and_the_next_up_converges(checkout: Checkout) -> None:
@@ -55,7 +55,7 @@ def test_a_killed_engine_leaves_no_process_and_the_next_up_converges(checkout: C
         up.kill_engine()
     wait_until(lambda: checkout.processes() == [], "trainers, provider and language host to end")
     printed = next_up(checkout)
-    assert "resuming" in printed
+    assert "going on from" in printed
     again = checkout.tool("up")
     assert "pending operations" not in again.stdout + again.stderr
     assert checkout.tool("down").returncode == 0

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -94,8 +94,7 @@ def train(
         return
     from accelstack_workloads.train import train
 
-    if not train(data, run, settings):
-        raise typer.Exit(EXIT_STOPPED)
+    _leave(0 if train(data, run, settings) else EXIT_STOPPED)
 
 
 @app.command()
@@ -217,7 +216,14 @@ def main() -> None:
     except WorkloadError as error:
         process = f" (process {_rank()})" if _rank() else ""
         print(f"error{process}: {error}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
+        _leave(EXIT_BAD_INPUT)
+
+
+def _leave(status: int) -> NoReturn:
+    """Ends this process at once: threads of torch that outlive the interpreter abort it now and then."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _rank() -> int:

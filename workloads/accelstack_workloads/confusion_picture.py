@@ -11,6 +11,8 @@ LARGEST_CANVAS = 4000  # pixels a side; more classes get smaller cells
 PALE, DARK = np.array([240, 245, 250]), np.array([22, 78, 138])
 INK = (32, 38, 46)
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 
 def draw(matrix: np.ndarray, classes: list[str]) -> Image.Image:
     """The counts [classes, classes] as a picture: rows are the true classes, columns what the model answered.
@@ -51,9 +53,7 @@ def draw(matrix: np.ndarray, classes: list[str]) -> Image.Image:
     return canvas
 
 
-def _upright(
-    canvas: Image.Image, text: str, at: tuple[int, int], font: ImageFont.FreeTypeFont, begins_at: bool = False
-) -> None:
+def _upright(canvas: Image.Image, text: str, at: tuple[int, int], font: Font, begins_at: bool = False) -> None:
     """Writes text from bottom to top, centred on `at`, or beginning there."""
     left, top, right, bottom = font.getbbox(text)
     label = Image.new("RGB", (round(right - left) + 2, round(bottom - top) + 2), "white")

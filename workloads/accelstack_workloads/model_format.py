@@ -36,6 +36,9 @@ __all__ = [
 class Classifier(nn.Module):
     """The network with its preprocessing inside: pixel values in 0..1 in, class probabilities out."""
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, network: nn.Module, description: ModelDescription) -> None:
         super().__init__()
         self.network = network

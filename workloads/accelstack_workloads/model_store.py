@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -64,7 +65,7 @@ def digest_at(uri: str) -> str | None:
         return digest(Path(folder))
 
 
-def _filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+def _filesystem(uri: str) -> tuple[Any, str]:
     with _storage(uri):
         return fsspec.core.url_to_fs(uri)
 

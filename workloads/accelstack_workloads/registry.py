@@ -64,7 +64,7 @@ def register(model: Path, name: str, registry: str, store: str, evaluation: Path
         version = next((found for found in _versions(database, name) if found.tags.get(DIGEST_TAG) == identity), None)
         if version is None:
             version = _create(database, name, uri, tags)
-    return {"name": name, "version": str(version.version), "digest": identity, "uri": version.source}
+    return {"name": name, "version": str(version.version), "digest": identity, "uri": version.source or uri}
 
 
 def verify(registry: str, name: str, version: str) -> dict[str, str]:
@@ -86,12 +86,13 @@ def verify(registry: str, name: str, version: str) -> dict[str, str]:
     if found is None:
         raise NotVerifiedError(f"version {version!r} of model {name!r} is not registered in {registry!r}")
     expected = found.tags.get(DIGEST_TAG)
-    actual = model_store.digest_at(found.source)
+    source = found.source or ""
+    actual = model_store.digest_at(source)
     if actual is None:
-        raise NotVerifiedError(f"there is no model at {found.source}")
+        raise NotVerifiedError(f"there is no model at {source}")
     if actual != expected:
-        raise NotVerifiedError(f"the files at {found.source} have digest {actual}, registered was {expected}")
-    return {"name": name, "version": version, "digest": actual, "uri": found.source}
+        raise NotVerifiedError(f"the files at {source} have digest {actual}, registered was {expected}")
+    return {"name": name, "version": version, "digest": actual, "uri": source}
 
 
 class NotVerifiedError(Exception):

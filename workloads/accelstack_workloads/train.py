@@ -115,7 +115,7 @@ class Trainer:
         )
         self.classifier = model_format.build(description)
         # On a CPU the convolutions take two thirds of the time with the channels last.
-        self.classifier.to(group.device, memory_format=torch.channels_last)
+        self.classifier.to(group.device).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.classifier.parameters(), weight_decay=WEIGHT_DECAY, fused=True)
 
         self.totals = torch.zeros(3, dtype=torch.float64, device=group.device)  # loss, right answers, pictures

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,8 +17,9 @@ import psutil
 from accelstack.local.provider import LocalError
 
 MODULE = ["-m", "accelstack_workloads"]
-BAD_INPUT = 2  # exit code of a step that refuses its input, with one line of reason
-TAIL = 15  # lines of a failed step that are shown
+LAST_WORDS = re.compile(r"error( \(process \d+\))?: |stopped after checkpoint")
+LAUNCHER = re.compile(r"[EW]\d{4} |Traceback |terminate called")
+TAIL = 15  # lines that are shown of a step that failed without a word
 
 
 class StepError(LocalError):
@@ -51,6 +53,8 @@ def run(step: list[str], log: Path, launcher: list[str] | None = None, threads: 
     log.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     tail: deque[str] = deque(maxlen=TAIL)
+    said: list[str] = []  # the step's own last words
+    quiet = False  # from when the launcher tells of a failure in its own way: that is for the log
     with (
         log.open("a") as file,
         subprocess.Popen(
@@ -68,14 +72,16 @@ def run(step: list[str], log: Path, launcher: list[str] | None = None, threads: 
             tail.append(line.rstrip())
             file.write(line)
             file.flush()
-            print(line, end="", flush=True)
+            last_words = LAST_WORDS.match(line) is not None
+            said += [line.strip()] if last_words else []
+            quiet = quiet or LAUNCHER.match(line) is not None
+            if last_words or not (quiet or said):
+                print(line, end="", flush=True)
     if process.returncode:
-        lines = [*tail]
-        reason = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        if process.returncode == BAD_INPUT and reason:
-            raise StepError(reason[-1], lines)
+        if said:
+            raise StepError(said[0].partition(": ")[2] or said[0], said)
         what = f"the step `{step[0]}` failed with exit code {process.returncode}; log: {log}"
-        raise StepError("\n".join([what, *lines]), lines)
+        raise StepError("\n".join([what, *tail]), [*tail])
     return round(time.monotonic() - began, 2)
 
 

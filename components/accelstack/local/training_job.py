@@ -123,7 +123,7 @@ def _train(props: dict[str, Any], run: Path, data: Path, log: Path, ranks: int) 
     try:
         return steps.run(command, log, launcher=steps.torchrun(ranks), threads=threads)
     except steps.StepError as error:
-        if any(line.startswith("stopped after checkpoint") for line in error.lines):
+        if any(line.startswith("stopped") for line in error.lines):
             raise LocalError(f"training was stopped; the next `up` goes on from its checkpoint (log: {log})") from error
         raise
 

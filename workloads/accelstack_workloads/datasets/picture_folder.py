@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import fsspec
 import numpy as np
@@ -60,7 +60,7 @@ def read(uri: str) -> Prepared:
     return Prepared(uri, KIND, classes, train_images, labels["train"], test_images, labels["test"])
 
 
-def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+def _open(uri: str) -> tuple[Any, str]:
     try:
         fs, root = fsspec.core.url_to_fs(uri)
         kind = fs.info(root)["type"]
@@ -78,7 +78,7 @@ def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     return fs, root
 
 
-def _listing(fs: fsspec.AbstractFileSystem, root: str, uri: str) -> Listing:
+def _listing(fs: Any, root: str, uri: str) -> Listing:
     """Every file below the root; a folder without anything in it shows as an empty last part."""
 
     def walk(folder: str, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -168,7 +168,7 @@ def _is_picture(parts: tuple[str, ...]) -> bool:
     return parts[-1].lower().endswith(SUFFIXES)
 
 
-def _decode(fs: fsspec.AbstractFileSystem, paths: list[str], uri: str) -> np.ndarray:
+def _decode(fs: Any, paths: list[str], uri: str) -> np.ndarray:
     """uint8 [pictures, channels, height, width]. Headers are read first, so that memory holds only the final size."""
     broken: dict[str, str] = {}
 
@@ -201,7 +201,7 @@ def _decode(fs: fsspec.AbstractFileSystem, paths: list[str], uri: str) -> np.nda
 
 
 def _each(
-    fs: fsspec.AbstractFileSystem,
+    fs: Any,
     paths: list[str],
     work: Callable[[int, Image.Image], Result],
     broken: dict[str, str],

@@ -9,8 +9,7 @@ from typing import Any
 
 import grpc
 import numpy as np
-from tritonclient.grpc import service_pb2 as messages
-from tritonclient.grpc import service_pb2_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from accelstack_workloads.serve.protocol import (
     DATATYPE,
@@ -27,6 +26,8 @@ from accelstack_workloads.serve.protocol import (
     to_bytes,
 )
 from accelstack_workloads.serve.service import Service
+
+messages: Any = service_pb2  # its classes are made at run time, unseen by type checkers
 
 _CODES = {
     HTTPStatus.NOT_FOUND: grpc.StatusCode.NOT_FOUND,

@@ -177,11 +177,11 @@ def _values(item: dict[str, Any], binary: memoryview, shape: tuple[int, ...]) ->
 
 def _flatten(data: list[Any]) -> list[float]:
     """The numbers of an array that may be nested as its shape is, in row-major order."""
-    while data and (kinds := set(map(type, data))) == {list}:
+    while (kinds := set(map(type, data))) == {list}:
         if len(set(map(len, data))) > 1:
             raise RequestError("inputs[0].data: is ragged; arrays of one level must have one length")
         data = list(chain.from_iterable(data))
-    if data and not kinds <= {int, float}:
+    if not kinds <= {int, float}:
         names = ", ".join(sorted(_NAMES[kind] for kind in kinds - {int, float}))
         raise RequestError(f"inputs[0].data: holds {names} among its values; send numbers only, evenly nested or flat")
     return data

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from importlib.resources import files
+from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -65,10 +66,11 @@ def application(service: Service, *, loopback: bool) -> Starlette:
         Route("/metrics", rest.metrics),
         *(Route("/" if name == "page.html" else f"/page/{name}", _page_file(name, service.model)) for name in _PAGE),
     ]
+    handlers: dict[Any, Any] = {HTTPException: _refuse_route, RequestError: _refuse_request}
     return Starlette(
         routes=routes,
         middleware=[Middleware(Guard, loopback=loopback)],
-        exception_handlers={HTTPException: _refuse_route, RequestError: _refuse_request},
+        exception_handlers=handlers,
     )
 
 
