@@ -16,13 +16,18 @@ from sklearn.datasets import load_digits
 from tests.engine.checkout import Checkout, wait_until
 
 
-def answer(address: str, model: str = "vision") -> int:
-    """The class that the service sees in a handwritten zero."""
+def handwritten_zero() -> list[float]:
+    """The pixels of a picture of a zero."""
     digits = load_digits()
-    zero = (digits.images[0] / 16).reshape(1, 1, 8, 8)
     assert digits.target[0] == 0
-    tensor = {"name": "image", "datatype": "FP32", "shape": list(zero.shape), "data": zero.ravel().tolist()}
-    response = httpx.post(f"{address}/v2/models/{model}/infer", json={"inputs": [tensor]})
+    return (digits.images[0] / 16).ravel().tolist()
+
+
+def answer(address: str, picture: list[float] | None = None) -> int:
+    """The class that the service sees in a picture, a handwritten zero if none is given."""
+    pixels = picture or handwritten_zero()
+    tensor = {"name": "image", "datatype": "FP32", "shape": [1, 1, 8, 8], "data": pixels}
+    response = httpx.post(f"{address}/v2/models/vision/infer", json={"inputs": [tensor]})
     assert response.status_code == 200, response.text
     probabilities = response.json()["outputs"][0]["data"]
     return probabilities.index(max(probabilities))

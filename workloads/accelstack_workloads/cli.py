@@ -72,6 +72,7 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Pictures per step, over all processes together.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Highest value of the one-cycle schedule.")] = 0.005,
     seed: Annotated[int, typer.Option(help="Decides first weights, order and augmentation.")] = 0,
+    then_evaluate: Annotated[bool, typer.Option("--evaluate", help="Then evaluates the model, into --out.")] = False,
 ) -> None:
     """Trains the convolutional network, alone or under torchrun, and goes on from the newest checkpoint in --out.
 
@@ -87,14 +88,15 @@ def train(
 
     settings = Settings(read_manifest(data)["digest"], epochs, batch_size, learning_rate, seed)
     run = RunFolder(out)
-    result = run.result(settings)
-    if result:
-        if _rank() == 0:
-            print(f"already trained: {run.model}, with these settings; give another --out to train again")
-        return
-    from accelstack_workloads.train import train
+    if not run.result(settings):
+        from accelstack_workloads.train import train
 
-    _leave(0 if train(data, run, settings) else EXIT_STOPPED)
+        if not train(data, run, settings):
+            raise typer.Exit(EXIT_STOPPED)
+    elif _rank() == 0:
+        print(f"already trained: {run.model}, with these settings; give another --out to train again")
+    if then_evaluate and _rank() == 0:
+        evaluate(run.model, data, out)
 
 
 @app.command()
@@ -209,18 +211,20 @@ def serve(
     server.run(model, name, version, host, rest_port, grpc_port)
 
 
-def main() -> None:
-    """Runs the command line; bad input ends it with one line on stderr and status 2."""
+def main() -> NoReturn:
+    """Runs the command line; bad input ends it with one line on stderr and status 2.
+
+    The process ends at once then: threads of torch that outlive the interpreter abort it now and then.
+    """
     try:
         app()
+        status = 0
     except WorkloadError as error:
         process = f" (process {_rank()})" if _rank() else ""
         print(f"error{process}: {error}", file=sys.stderr)
-        _leave(EXIT_BAD_INPUT)
-
-
-def _leave(status: int) -> NoReturn:
-    """Ends this process at once: threads of torch that outlive the interpreter abort it now and then."""
+        status = EXIT_BAD_INPUT
+    except SystemExit as end:  # how typer ends a command
+        status = end.code if isinstance(end.code, int) else 0
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

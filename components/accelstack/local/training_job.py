@@ -89,9 +89,6 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
         seconds = {
             "prepare": steps.run(["prepare", "--dataset", props["dataset"], "--out", str(data)], log),
             "train": _train(props, run, data, log, ranks),
-            "evaluate": steps.run(
-                ["evaluate", "--model", str(run / "model"), "--data", str(data), "--out", str(run)], log
-            ),
         }
         timing.write_text(json.dumps(seconds))
     evaluation = json.loads((run / "evaluation.json").read_text())
@@ -118,7 +115,8 @@ def _train(props: dict[str, Any], run: Path, data: Path, log: Path, ranks: int) 
         "--data": data,
         "--out": run,
     }
-    command = ["train", *(str(word) for pair in settings.items() for word in pair)]
+    # evaluated in the same process: starting another one takes longer than evaluating
+    command = ["train", "--evaluate", *(str(word) for pair in settings.items() for word in pair)]
     threads = machine.threads(machine.find()["cores"], ranks)
     try:
         return steps.run(command, log, launcher=steps.torchrun(ranks), threads=threads)
