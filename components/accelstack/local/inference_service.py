@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
@@ -79,7 +80,7 @@ def _serve(props: dict[str, Any]) -> dict[str, Any]:
     former = processes.below(folder)
     service = _expected(props, own)
     for name in ("rest_port", "grpc_port"):
-        _refuse_foreign(name, int(props[name]), {process.pid for process in former})
+        _refuse_foreign(name, int(props[name]), former)
     model = props["model"]
     command = [
         *(sys.executable, *steps.MODULE, "serve"),
@@ -108,10 +109,9 @@ def _serve(props: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _refuse_foreign(name: str, port: int, own: set[int]) -> None:
-    holder = ports.holder_process(port)
+def _refuse_foreign(name: str, port: int, own: set[psutil.Process]) -> None:
     taken = ports.holder(port)
-    if taken and (holder is None or holder.pid not in own):
+    if taken and not any(supervision.listening(process, {port}) for process in own):
         raise LocalError(f"{name}: port {port} is taken by {taken}; end that, or set {name} to another port")
 
 
