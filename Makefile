@@ -3,12 +3,14 @@ STACK ?= local
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up preview refresh outputs down env test lint bench
+.PHONY: help install setup up preview refresh outputs down env test lint bench
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: .venv/.installed .tools/.installed ## install packages, the Pulumi CLI and its launchers into this folder; provision nothing
+install: .venv/.installed .tools/.installed
+
+setup: install ## install packages, the Pulumi CLI and its launchers into this folder; provision nothing
 	@$(PYTHON) tools/stack.py setup --stack $(STACK)
 
 up: setup ## bring the stack up: make up [STACK=local]
@@ -29,16 +31,16 @@ down: setup ## remove all that the stack made
 env: setup ## print the environment for using pulumi directly: eval "$$(make env)"
 	@$(PYTHON) tools/stack.py env --stack $(STACK)
 
-test: setup ## run the tests
+test: install ## run the tests
 	@$(PYTHON) -m pytest
 
-lint: setup ## check format, style, types and the direction of imports
+lint: install ## check format, style, types and the direction of imports
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/lint-imports
 	@.venv/bin/pyright
 
-bench: setup ## measure what the README promises
+bench: install ## measure what the README promises
 	@$(PYTHON) -m tests.benchmarks
 
 .venv/.installed: pyproject.toml uv.lock tools/packages.py

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import pulumi
-from pulumi.runtime.config import CONFIG, get_config_env
+from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
 
 TARGETS = ("local",)
 
@@ -49,6 +49,12 @@ def read() -> Settings:
     given = {**get_config_env(), **CONFIG.get()}
     own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
     values, problems = parse(own)
+    problems += [
+        f"  {key}: is marked secret, but settings are shown in diffs; set it without --secret, and give credentials "
+        "through the storage's own environment variables"
+        for key in own
+        if is_config_secret(f"{prefix}{key}")
+    ]
     if problems:
         raise pulumi.RunError("\n".join(["the stack's configuration cannot be used:", *problems]))
     return Settings(**values)

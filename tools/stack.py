@@ -6,6 +6,7 @@ usage: stack.py setup | env | up | preview | refresh | outputs | down  [--stack 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -47,7 +49,7 @@ class Stack:
         named = re.search(r"^secretsprovider:\s*(\S+)", self.settings, re.MULTILINE)
         if named:
             return named.group(1)
-        target = re.search(r"^\s+accelstack:target:\s*(\S+)", self.settings, re.MULTILINE)
+        target = re.search(r"^\s+accelstack:target:\s*[\"']?(\w+)", self.settings, re.MULTILINE)
         if target and target.group(1) != "local":
             raise SystemExit(
                 f"error: {self.file.relative_to(ROOT)} names no secretsprovider; the secrets of a {target.group(1)} "
@@ -77,8 +79,12 @@ class Stack:
                 "bring that file back, or take the `secure:` values out of the settings"
             )
         HOME.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(PASSPHRASE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        # whole or not at all: two first runs at once must end with one passphrase
+        with tempfile.NamedTemporaryFile("w", dir=HOME) as file:  # readable by its owner alone
             file.write(secrets.token_urlsafe(32))
+            file.flush()
+            with contextlib.suppress(FileExistsError):
+                os.link(file.name, PASSPHRASE)
         if "encryptionsalt:" in self.settings:  # of the former passphrase, which no secret needs any more
             self.settings = re.sub(r"^encryptionsalt:.*\n?", "", self.settings, flags=re.MULTILINE)
             self.file.write_text(self.settings)
@@ -100,7 +106,8 @@ class Stack:
 
 def logged_in(environment: Mapping[str, str]) -> bool:
     """Whether the user chose a state backend: by variable, or by `pulumi login`."""
-    if environment.get("PULUMI_BACKEND_URL") or environment.get("PULUMI_ACCESS_TOKEN"):
+    backend = environment.get("PULUMI_BACKEND_URL")
+    if environment.get("PULUMI_ACCESS_TOKEN") or (backend and backend != STATE.as_uri()):  # ours: from `make env`
         return True
     home = Path(environment.get("PULUMI_HOME") or Path.home() / ".pulumi")
     try:
@@ -135,11 +142,23 @@ def clear_stale_locks(stack: Stack, environment: Mapping[str, str]) -> bool:
     if "PULUMI_BACKEND_URL" not in environment:
         return False
     locks = [*STATE.glob(f".pulumi/locks/organization/*/{stack.name}/*.json")]
-    stale = [path for path in locks if is_stale(json.loads(path.read_text()))]
+    stale: list[Path] = []
+    for path in locks:
+        with contextlib.suppress(FileNotFoundError, ValueError):  # given back, or being written, just now
+            stale += [path] if is_stale(json.loads(path.read_text())) else []
     for path in stale:
         say(f"removing the lock of a pulumi that was killed ({path.name})")
         path.unlink(missing_ok=True)
     return bool(stale)
+
+
+def recover(stack: Stack, environment: Mapping[str, str]) -> None:
+    """Makes good what a killed `pulumi` left in the state: its lock, and its notes of what it was creating.
+
+    On this machine the next `up` finds what was half created, and `down` removes it, so the notes can go.
+    """
+    if clear_stale_locks(stack, environment) and stack.secrets_provider == "passphrase":
+        pulumi(["refresh", "--stack", stack.name, "--yes", "--clear-pending-creates"], environment, capture=True)
 
 
 def is_stale(lock: dict[str, Any]) -> bool:
@@ -161,9 +180,7 @@ def show(command: list[str], environment: Mapping[str, str]) -> None:
 
 
 def up(stack: Stack, environment: Mapping[str, str]) -> int:
-    if clear_stale_locks(stack, environment) and stack.secrets_provider == "passphrase":
-        # What a killed `up` was creating on this machine is found again by the next one: the note can go.
-        pulumi(["refresh", "--stack", stack.name, "--yes", "--clear-pending-creates"], environment, capture=True)
+    recover(stack, environment)
     command = ["up", "--stack", stack.name, "--yes", "--refresh"]
     show(command, environment)
     code = pulumi(command, environment).returncode
@@ -175,7 +192,7 @@ def up(stack: Stack, environment: Mapping[str, str]) -> int:
 
 
 def down(stack: Stack, environment: Mapping[str, str]) -> int:
-    clear_stale_locks(stack, environment)
+    recover(stack, environment)
     command = ["destroy", "--stack", stack.name, "--yes"]
     show(command, environment)
     return pulumi(command, environment).returncode

@@ -33,6 +33,7 @@ def build(chosen: Settings, base: Platform) -> Workloads:
             "seed": chosen.seed,
             "model": chosen.model,
             "store": base.store.uri,
+            "accelerator": base.cluster.accelerator,
             "processes": base.cluster.processes,
         },
     )

@@ -62,6 +62,22 @@ def test_a_killed_engine_leaves_no_process_and_the_next_up_converges(checkout: C
     assert checkout.processes() == []
 
 
+def test_an_update_cut_off_leaves_one_service_after_the_next_up(checkout: Checkout) -> None:
+    assert checkout.tool("up").returncode == 0
+    checkout.set(replicas="2")
+    with checkout.up_in_background() as up:
+        wait_until(lambda: len(supervisors(checkout)) == 2, "the second service")
+        up.kill_engine()
+    checkout.set(replicas="1")
+    assert checkout.tool("up").returncode == 0
+    (service,) = supervisors(checkout)
+    assert len(service.children()) == 1
+
+
+def supervisors(checkout: Checkout) -> list[psutil.Process]:
+    return [process for process in checkout.processes() if "supervisor.supervisord" in process.cmdline()]
+
+
 def test_an_engine_killed_while_the_service_starts_leaves_nothing_after_down(checkout: Checkout) -> None:
     with checkout.up_in_background() as up:
         up.wait_for("LocalService inference creating")

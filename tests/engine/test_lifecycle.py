@@ -5,6 +5,8 @@ import re
 import shutil
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -13,7 +15,7 @@ import psutil
 import pytest
 from sklearn.datasets import load_digits
 
-from tests.engine.checkout import Checkout, wait_until
+from tests.engine.checkout import PROJECT, Checkout, wait_until
 
 
 def handwritten_zero() -> list[float]:
@@ -54,6 +56,18 @@ def test_up_trains_serves_and_says_where_to_try_it(shared_checkout: Checkout, fi
     assert answer(outputs["inference"]["rest"]) == 0
 
 
+def test_the_readmes_client_gets_the_answer_that_it_promises(shared_checkout: Checkout, first_up: str) -> None:
+    readme = (PROJECT / "README.md").read_text()
+    program = re.search(r"<<'EOF'\n(.*?)\nEOF", readme, re.DOTALL)
+    assert program
+    answered = subprocess.run(
+        [sys.executable, "-", json.dumps(shared_checkout.outputs())],
+        input=program[1], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert answered.stdout == "[0]\n", answered.stderr
+    assert "It prints `[0]`" in readme
+
+
 def test_outputs_are_the_documented_ones(shared_checkout: Checkout, first_up: str) -> None:
     outputs = shared_checkout.outputs()
     assert outputs.keys() == {"plan", "cluster", "storage", "training", "model", "inference", "cost"}
@@ -73,9 +87,13 @@ def test_outputs_are_the_documented_ones(shared_checkout: Checkout, first_up: st
 def test_the_passphrase_is_private_and_no_tracked_file_changed(shared_checkout: Checkout, first_up: str) -> None:
     passphrase = shared_checkout.path / ".accelstack" / "passphrase"
     assert stat.S_IMODE(passphrase.stat().st_mode) == 0o600
-    settings = shared_checkout.path / "stacks" / "Pulumi.local.yaml"
-    assert "encryptionsalt" in settings.read_text()
-    assert "/stacks/Pulumi.local.yaml" in (shared_checkout.path / ".gitignore").read_text()
+    assert "encryptionsalt" in (shared_checkout.path / "stacks" / "Pulumi.local.yaml").read_text()
+    git = ["git", "-C", str(shared_checkout.path)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    seen = subprocess.run([*git, "status", "--porcelain", "-uall"], capture_output=True, text=True, check=True).stdout
+    assert "Pulumi.yaml" in seen
+    assert "local" not in seen
+    assert ".accelstack" not in seen
 
 
 def test_every_resource_has_a_component_as_parent(shared_checkout: Checkout, first_up: str) -> None:
@@ -153,6 +171,20 @@ def test_a_deleted_model_is_noticed_and_mended_without_training(shared_checkout:
     assert mended["digest"] == model["digest"]
     assert Path(urlparse(mended["uri"]).path, "model.safetensors").exists()
     assert answer(shared_checkout.outputs()["inference"]["rest"]) == 0
+
+
+def test_tampered_weights_are_never_served_and_up_mends_them(shared_checkout: Checkout, first_up: str) -> None:
+    outputs = shared_checkout.outputs()
+    weights = Path(urlparse(outputs["model"]["uri"]).path, "model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-64] + bytes(64))
+    (service,) = supervisors(shared_checkout)
+    service.children()[0].kill()
+    wait_until(lambda: not up(outputs["inference"]["rest"]), "the replica to be gone")
+    result = shared_checkout.tool("up")
+    assert result.returncode == 0, result.stdout + result.stderr
+    mended = shared_checkout.outputs()
+    assert mended["model"]["digest"] == outputs["model"]["digest"]
+    assert answer(mended["inference"]["rest"]) == 0
 
 
 def test_down_removes_every_process_file_and_port(shared_checkout: Checkout, first_up: str) -> None:

@@ -10,7 +10,7 @@ from accelstack import local
 from pulumi.runtime import mocks, stack
 
 MADE_UP = {
-    "LocalMachine": {"processes": 2, "pools": [{"accelerator": "cpu", "per_node": 2}]},
+    "LocalMachine": {"processes": 2, "accelerator": "cpu", "pools": [{"accelerator": "cpu", "per_node": 2}]},
     "LocalPorts": {"rest_port_used": 8001, "grpc_port_used": 8002},
     "LocalTrainingRun": {"run_id": "r1", "run_folder": "/runs/r1", "metrics": {"accuracy": 0.99}},
     "LocalModelVersion": {"version": "3", "digest": "sha256:0", "uri": "file:///models/m"},
@@ -26,6 +26,7 @@ TRAINING: dict[str, Any] = {
     "seed": 0,
     "model": "digits",
     "store": "file:///store",
+    "accelerator": "cpu",
     "processes": 2,
 }
 SERVICE: dict[str, Any] = {
@@ -98,7 +99,7 @@ def test_the_network_is_loopback_with_the_ports_in_force(engine: RecordingMocks)
 
 def test_the_store_is_a_folder_by_its_uri(engine: RecordingMocks) -> None:
     assert run(lambda: {"uri": local.ObjectStore("store", {"folder": "/data/my store"}).uri}) == {
-        "uri": "file:///data/my%20store"
+        "uri": "file:///data/my store"
     }
 
 
@@ -131,6 +132,7 @@ def test_a_service_serves_the_model_on_the_ports(engine: RecordingMocks) -> None
         (lambda: local.Network("n", {"rest_port": 70000}), "rest_port"),
         (lambda: local.Network("n", {"rest_port": 8001, "grpc_port": 8001}), "grpc_port"),
         (lambda: local.ObjectStore("s", {"folder": "relative"}), "folder"),
+        (lambda: local.Cluster("c", {"folder": "relative"}), "folder"),
         (lambda: local.TrainingJob("t", {**TRAINING, "epochs": 0}), "epochs"),
         (lambda: local.TrainingJob("t", {**TRAINING, "learning_rate": -1.0}), "learning_rate"),
         (lambda: local.InferenceService("i", {**SERVICE, "replicas": 0}), "replicas"),

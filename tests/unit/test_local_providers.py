@@ -10,12 +10,13 @@ from typing import Any
 
 import psutil
 import pytest
-from accelstack.local import fingerprint, machine, ports, processes
+from accelstack.local import fingerprint, machine, ports, processes, steps, supervision, training_job
 from accelstack.local.cluster import MachineProvider
 from accelstack.local.network import PortsProvider
 from accelstack.local.provider import LocalError
-from accelstack.local.storage import MARKER, FolderProvider
+from accelstack.local.storage import FolderProvider
 from accelstack.local.training_job import IDENTITY, TrainingRunProvider
+from pulumi import dynamic
 
 TWO_CORES = machine.Machine(cores=2, memory_gib=8, gpus=[])
 GPUS = machine.Machine(cores=16, memory_gib=64, gpus=["NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3"])
@@ -63,9 +64,19 @@ class TestPorts:
         assert f"port {taken} is taken by" in result.failures[0].reason
         assert f"pid {os.getpid()}" in result.failures[0].reason
 
-    def test_the_stacks_own_port_is_not_held_against_it(self, taken: int) -> None:
-        result = PortsProvider().check({"rest_port": taken, "grpc_port": 0}, {"rest_port": taken, "grpc_port": 0})
-        assert result.failures == []
+    def test_a_port_that_a_service_of_accelstack_holds_is_not_held_against_it_here(
+        self, taken: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ports, "held_by_service", lambda port: port == taken)
+        assert PortsProvider().check({}, {"rest_port": taken, "grpc_port": 0}).failures == []
+
+    def test_a_listener_on_another_address_is_no_holder(self) -> None:
+        with socket.socket() as other:
+            other.bind(("127.0.0.2", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            assert ports.holder(port) is None
+            assert ports.holder_process(port) is None
 
     def test_free_ports_are_two_and_stay_when_the_other_is_set(self) -> None:
         first = PortsProvider().create({"rest_port": 0, "grpc_port": 0}).outs or {}
@@ -80,9 +91,12 @@ class TestPorts:
         assert PortsProvider().read("loopback", props).id == ""
 
 
+@pytest.mark.parametrize("provider", [FolderProvider(), MachineProvider()], ids=["store", "cluster"])
 class TestFolder:
-    def test_a_store_is_made_seen_and_removed_with_all_in_it(self, tmp_path: Path) -> None:
-        provider, props = FolderProvider(), {"folder": str(tmp_path / "a" / "store")}
+    def test_it_is_made_seen_and_removed_with_all_in_it(
+        self, provider: dynamic.ResourceProvider, tmp_path: Path
+    ) -> None:
+        props = {"folder": str(tmp_path / "a" / "folder"), "owner": "me", "request": "cpu:1"}
         made = provider.create(props)
         Path(props["folder"], "runs").mkdir()
         assert provider.read(made.id, props).id == made.id
@@ -90,13 +104,22 @@ class TestFolder:
         assert not Path(props["folder"]).exists()
         assert provider.read(made.id, props).id == ""
 
-    def test_a_folder_with_foreign_content_is_refused_and_left_alone(self, tmp_path: Path) -> None:
+    def test_foreign_content_is_refused_and_left_alone(
+        self, provider: dynamic.ResourceProvider, tmp_path: Path
+    ) -> None:
         (tmp_path / "thesis.txt").write_text("years of work")
-        provider, props = FolderProvider(), {"folder": str(tmp_path)}
+        props = {"folder": str(tmp_path), "owner": "me", "request": "cpu:1"}
         assert "holds something else" in provider.check({}, props).failures[0].reason
+        with pytest.raises(LocalError, match="holds something else"):
+            provider.create(props)
         provider.delete(str(tmp_path), props)
-        assert (tmp_path / "thesis.txt").read_text() == "years of work"
-        assert not (tmp_path / MARKER).exists()
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+    def test_so_is_the_folder_of_another_component(self, provider: dynamic.ResourceProvider, tmp_path: Path) -> None:
+        theirs = {"folder": str(tmp_path), "owner": "another", "request": "cpu:1"}
+        provider.create(theirs)
+        provider.delete(str(tmp_path), {**theirs, "owner": "me"})
+        assert provider.read(str(tmp_path), theirs).id == str(tmp_path)
 
 
 class TestFingerprint:
@@ -128,11 +151,21 @@ class TestFingerprint:
         listing, _ = fingerprint.data(str(folder), None, None)
         assert fingerprint.data(str(folder), listing, "known") == (listing, "known")
 
-    @pytest.mark.parametrize(("uri", "reason"), [("/nowhere/at/all", "missing"), ("nope://x", "cannot be read")])
+    @pytest.mark.parametrize(
+        ("uri", "reason"),
+        [("/nowhere/at/all", "missing"), ("nope://x", "cannot be read"), ("near/here", "is relative")],
+    )
     def test_a_missing_or_unreadable_dataset_is_named(self, uri: str, reason: str) -> None:
         with pytest.raises(LocalError, match=reason) as refused:
             fingerprint.data(uri, None, None)
         assert uri in str(refused.value)
+
+    def test_hidden_files_pipes_and_broken_links_are_no_data(self, folder: Path) -> None:
+        before = fingerprint.data(str(folder), None, None)[1]
+        (folder / ".DS_Store").write_bytes(b"noise")
+        os.mkfifo(folder / "a" / "pipe")
+        (folder / "a" / "gone").symlink_to("nowhere")
+        assert fingerprint.data(str(folder), None, None)[1] == before
 
     def test_serving_code_is_no_part_of_a_run(self) -> None:
         assert fingerprint.training_code() != fingerprint.serving_code()
@@ -150,14 +183,43 @@ class TestRunIdentity:
 
 
 def test_only_the_stacks_own_processes_are_stopped(tmp_path: Path) -> None:
-    idle = "import time; time.sleep(60)"
-    ours = subprocess.Popen([sys.executable, "-c", idle, "accelstack_workloads", f"{tmp_path}/run"])
-    theirs = subprocess.Popen([sys.executable, "-c", idle, f"{tmp_path}/run"])
+    idle = [sys.executable, "-c", "import time; time.sleep(60)", "accelstack_workloads", f"{tmp_path}/run"]
+    ours = subprocess.Popen(idle, env={**os.environ, processes.MARK: f"{tmp_path}/run"})
+    beside = subprocess.Popen(idle, env={**os.environ, processes.MARK: f"{tmp_path}2/run"})
+    theirs = subprocess.Popen(idle)
     try:
         processes.stop_all_below(tmp_path)
         assert not psutil.pid_exists(ours.pid)
         assert theirs.poll() is None
+        assert beside.poll() is None
     finally:
-        for process in (ours, theirs):
+        for process in (ours, beside, theirs):
             process.kill()
             process.wait()
+
+
+def test_a_service_knows_no_secret_of_the_deployment() -> None:
+    given = {"PATH": "/bin", "PULUMI_CONFIG_PASSPHRASE": "x", "AWS_SECRET_ACCESS_KEY": "x", "OMP_NUM_THREADS": "1"}
+    assert supervision.inherited(given) == {"PATH": "/bin", "OMP_NUM_THREADS": "1"}
+
+
+def test_only_a_folder_of_this_machine_is_a_local_store() -> None:
+    assert steps.path_of("file:///a b/%20") == Path("/a b/%20")
+    with pytest.raises(LocalError, match="is not on this machine"):
+        steps.path_of("s3://bucket/models")
+
+
+class TestRunResults:
+    def finished(self, run: Path) -> Path:
+        (run / "model").mkdir(parents=True)
+        for name in ("model/model.json", "model/model.safetensors", "training.json", "evaluation.json"):
+            (run / name).write_text("{}")
+        return run
+
+    def test_of_a_finished_run_they_are_there(self, tmp_path: Path) -> None:
+        assert training_job.results(self.finished(tmp_path / "run")) == ({}, {})
+
+    @pytest.mark.parametrize("damaged", ["training.json", "evaluation.json"])
+    def test_a_damaged_file_makes_the_run_unfinished(self, damaged: str, tmp_path: Path) -> None:
+        (self.finished(tmp_path / "run") / damaged).write_text("")
+        assert training_job.results(tmp_path / "run") is None

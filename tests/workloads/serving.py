@@ -83,13 +83,14 @@ def train_model(folder: Path) -> Path:
 
 
 def start(
-    model: Path, *, rest_port: int = 0, grpc_port: int = 0, host: str = "127.0.0.1", **env: str
+    model: Path, *, rest_port: int = 0, grpc_port: int = 0, host: str = "127.0.0.1", shares: bool = False, **env: str
 ) -> subprocess.Popen[str]:
     """The server's process, not waited for."""
     named = {"model": model, "name": NAME, "version": VERSION, "host": host}
     ports = {"rest-port": rest_port, "grpc-port": grpc_port}
+    options = [f"--{n}={v}" for n, v in (named | ports).items()] + ["--share-ports"] * shares
     return subprocess.Popen(
-        [sys.executable, "-m", "accelstack_workloads", "serve", *(f"--{n}={v}" for n, v in (named | ports).items())],
+        [sys.executable, "-m", "accelstack_workloads", "serve", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -41,7 +41,7 @@ def test_a_model_is_registered_verified_and_found_again(digits_data: Path, digit
     first = run_json(*arguments, "--evaluation", tmp_path / "evaluation" / "evaluation.json")
     digest = model_format.digest(model)
     copy = tmp_path / "store" / "digits" / digest.removeprefix("sha256:")[:12]
-    assert first == {"name": "digits", "version": "1", "digest": digest, "uri": copy.as_uri()}
+    assert first == {"name": "digits", "version": "1", "digest": digest, "uri": f"file://{copy}"}
     assert model_format.digest(copy) == digest
     assert run_json("registry", "verify", "--registry", database, "--name", "digits", "--version", "1") == first
 
@@ -53,7 +53,7 @@ def test_a_model_is_registered_verified_and_found_again(digits_data: Path, digit
     from mlflow import MlflowClient
 
     version = MlflowClient(tracking_uri=database, registry_uri=database).get_model_version("digits", "1")
-    assert version.source == copy.as_uri()
+    assert version.source == f"file://{copy}"
     assert version.tags["digest"] == digest
     assert float(version.tags["accuracy"]) > 0.9
 

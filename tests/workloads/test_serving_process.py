@@ -183,8 +183,16 @@ def test_the_server_ends_with_its_parent(model: Path) -> None:
         parent.wait()
 
 
+def test_a_server_of_its_own_does_not_join_the_ports_of_another(model: Path, served: Served) -> None:
+    stranger = start(model, rest_port=port(served.rest))
+    _, errors = stranger.communicate(timeout=60)
+    assert stranger.returncode != 0
+    assert f"rest_port: {port(served.rest)}" in errors
+    assert "cannot be bound" in errors
+
+
 def test_replicas_share_their_ports(model: Path, served: Served) -> None:
-    with serving(model, rest_port=port(served.rest), grpc_port=port(served.grpc)) as second:
+    with serving(model, rest_port=port(served.rest), grpc_port=port(served.grpc), shares=True) as second:
         both = {str(served.process.pid), str(second.process.pid)}
         seen: set[str] = set()
 

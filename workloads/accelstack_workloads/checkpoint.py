@@ -56,6 +56,7 @@ def load_newest(folder: Path, warn: Callable[[str], None]) -> tuple[Path, dict[s
             return path, _load(path)
         except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
             warn(f"checkpoint {path} is passed over ({str(error).splitlines()[0]})")
+            path.rename(path.with_suffix(".damaged"))  # it must not count among those that are kept
     return None
 
 

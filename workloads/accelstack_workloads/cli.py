@@ -11,10 +11,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from accelstack_workloads.errors import EXIT_BAD_INPUT, EXIT_NOT_VERIFIED, EXIT_STOPPED, WorkloadError
+from accelstack_workloads.lifeline import watch_parent
 
 app = typer.Typer(
     help="The bundled workloads, step by step: prepare, train, evaluate, register, predict, serve.\n\n"
-    "Exit status: 0 done; 1 `registry verify` found a version missing or changed, or an unexpected error; "
+    "Exit status: 0 done; 1 an unexpected error; 4 `registry verify` found a version missing or changed; "
     "2 bad input, with one line on stderr; 3 training stopped on request, after a checkpoint.",
     no_args_is_help=True,
     add_completion=False,
@@ -161,7 +162,7 @@ def registry_verify(
     version: Annotated[str, typer.Option(help="Version to check.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Checks that a version is registered and its files still match its digest; exits with status 1 if not.
+    """Checks that a version is registered and its files still match its digest; exits with status 4 if not.
 
     Example: registry verify --registry sqlite:///models.db --name digits --version 1
     """
@@ -201,14 +202,19 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     rest_port: Annotated[int, typer.Option(help="TCP port for REST and the page; 0: any free one.")] = 0,
     grpc_port: Annotated[int, typer.Option(help="TCP port for gRPC; 0: any free one.")] = 0,
+    share_ports: Annotated[bool, typer.Option("--share-ports", help="Other replicas may use the same ports.")] = False,
+    digest: Annotated[str, typer.Option(help="sha256:… of the model; another one is not served.")] = "",
 ) -> None:
     """Serves a model over the Open Inference Protocol v2, REST and gRPC, with a page for people at /.
 
     Example: serve --model run/model --name digits --rest-port 8080 --grpc-port 8081
     """
+    from accelstack_workloads.model_files import check_digest
     from accelstack_workloads.serve import server
 
-    server.run(model, name, version, host, rest_port, grpc_port)
+    if digest:
+        check_digest(model, digest)
+    server.run(model, name, version, host, rest_port, grpc_port, share_ports)
 
 
 def main() -> NoReturn:
@@ -217,6 +223,8 @@ def main() -> NoReturn:
     The process ends at once then: threads of torch that outlive the interpreter abort it now and then.
     """
     try:
+        if not {"train", "serve"} & {*sys.argv[1:2]}:  # those two end in their own, orderly way
+            watch_parent(lambda: os._exit(1))
         app()
         status = 0
     except WorkloadError as error:
@@ -224,7 +232,7 @@ def main() -> NoReturn:
         print(f"error{process}: {error}", file=sys.stderr)
         status = EXIT_BAD_INPUT
     except SystemExit as end:  # how typer ends a command
-        status = end.code if isinstance(end.code, int) else 0
+        status = end.code if isinstance(end.code, int) else 1 if end.code else 0
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -1,6 +1,6 @@
 """The one error that a user's input can cause, and the exit statuses of the command line."""
 
-EXIT_NOT_VERIFIED = 1  # `registry verify` found a version missing or changed
+EXIT_NOT_VERIFIED = 4  # `registry verify` found a version missing or changed
 EXIT_BAD_INPUT = 2
 EXIT_STOPPED = 3  # `train` was asked to stop, and did, after a checkpoint
 

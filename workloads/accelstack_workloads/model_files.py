@@ -73,3 +73,16 @@ def digest(folder: Path) -> str:
                 f"model: {folder / name} cannot be read ({error.strerror}); give a whole model directory"
             ) from error
     return f"sha256:{total.hexdigest()}"
+
+
+def check_digest(folder: Path, expected: str) -> None:
+    """Refuses a model directory whose digest is not the expected one.
+
+    Raises:
+        WorkloadError: it is another one, or a file cannot be read.
+    """
+    found = digest(folder)
+    if found != expected:
+        raise WorkloadError(
+            f"model: {folder} has digest {found}, not {expected}: its files were changed; register it again"
+        )

@@ -30,7 +30,7 @@ def copy(model: Path, identity: str, store: str, name: str) -> str:
     """
     fs, root = _filesystem(store)
     target = f"{root.rstrip('/')}/{name}/{identity.removeprefix('sha256:')[:12]}"
-    uri = Path(target).as_uri() if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(target)
+    uri = fs.unstrip_protocol(target)
     if digest_at(uri) == identity:
         return uri
     if isinstance(fs, LocalFileSystem):

@@ -59,13 +59,23 @@ def data(dataset: str, former_listing: str | None, former_digest: str | None) ->
         root = package_folder(package)
         digest = _files(root, [root / file])
         return digest, digest
+    if "://" not in dataset and not Path(dataset).is_absolute():
+        raise LocalError(f"{dataset!r} is relative; use one of {', '.join(BUNDLED_DATA)}, an absolute path, or a URI")
     fsspec: Any = importlib.import_module("fsspec")  # costs a tenth of a second, so only where a URI is used
 
     try:
-        file_system, root = fsspec.core.url_to_fs(dataset)
-        found: dict[str, dict[str, Any]] = file_system.find(root, detail=True)
-    except (ImportError, OSError, ValueError) as error:
-        raise LocalError(f"{dataset!r} cannot be read ({error}); give a bundled dataset or a readable URI") from error
+        return _folder(fsspec, dataset, former_listing, former_digest)
+    except LocalError:
+        raise
+    except Exception as error:  # each storage library raises its own kinds
+        reason = str(error) or type(error).__name__
+        raise LocalError(f"{dataset!r} cannot be read ({reason}); give a bundled dataset or a readable URI") from error
+
+
+def _folder(fsspec: Any, dataset: str, former_listing: str | None, former_digest: str | None) -> tuple[str, str]:
+    file_system, root = fsspec.core.url_to_fs(dataset)
+    listed: dict[str, dict[str, Any]] = file_system.find(root, detail=True)
+    found = {path: info for path, info in listed.items() if info.get("type") == "file" and not _hidden(path, root)}
     if not found:
         raise LocalError(
             f"{dataset!r} is missing or holds no file; use one of {', '.join(BUNDLED_DATA)}, or the URI of a folder "
@@ -81,6 +91,11 @@ def data(dataset: str, former_listing: str | None, former_digest: str | None) ->
     return listing, _entries(root, found, content)
 
 
+def _hidden(path: str, root: str) -> bool:
+    """Whether the path has a part, below the root, that begins with a dot."""
+    return any(part.startswith(".") for part in path.removeprefix(root).split("/"))
+
+
 def _checksum(info: dict[str, Any]) -> str | None:
     return next((str(info[name]) for name in REMOTE_CHECKSUMS if info.get(name)), None)
 
@@ -88,5 +103,5 @@ def _checksum(info: dict[str, Any]) -> str | None:
 def _entries(root: str, found: dict[str, dict[str, Any]], describe: Callable[[str, dict[str, Any]], list[Any]]) -> str:
     total = hashlib.sha256()
     for path in sorted(found):
-        total.update(f"{path.removeprefix(root)}\0{describe(path, found[path])}\n".encode())
+        total.update(f"{path.removeprefix(root)}\0{describe(path, found[path])}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()[:16]

@@ -12,9 +12,9 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 
 from accelstack.contracts import InferenceServiceArgs
 from accelstack.local import fingerprint, ports, processes, steps, supervision
-from accelstack.local.provider import LocalError, LocalProvider, changed, clear_errors
+from accelstack.local.provider import LocalError, LocalProvider, changed
 
-IDENTITY = ["model", "replicas", "rest_port", "grpc_port", "folder", "code_digest"]
+IDENTITY = ["name", "model", "replicas", "rest_port", "grpc_port", "folder", "code_digest"]
 
 
 class LocalInferenceServiceArgs(InferenceServiceArgs):
@@ -35,25 +35,23 @@ class ServiceProvider(LocalProvider):
     new ones that do not come up leave the old ones in service.
     """
 
-    @clear_errors
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         return CheckResult({**news, "code_digest": fingerprint.serving_code()}, [])
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=changed(_olds, _news, IDENTITY))
 
-    @clear_errors
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult("service", _serve(props))
 
-    @clear_errors
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_serve(_news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        return ReadResult(id_ if supervision.ready(_expected(props, Path(props["logs"]))) else "", props)
+        own = Path(props["logs"])
+        strays = processes.below(own.parent) - processes.below(own)  # of an update whose engine was killed
+        return ReadResult(id_ if supervision.alive(_expected(props, own)) and not strays else "", props)
 
-    @clear_errors
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         folder = Path(_props["logs"])
         processes.stop_all_below(folder)
@@ -74,7 +72,7 @@ def _expected(props: dict[str, Any], folder: Path) -> supervision.Service:
 def _serve(props: dict[str, Any]) -> dict[str, Any]:
     """Brings the service to what the props say; ends what served before."""
     identity = json.dumps([props[name] for name in IDENTITY], sort_keys=True)
-    folder = Path(props["folder"]) / "services"
+    folder = Path(props["folder"]) / "services" / props["name"]
     own = folder / hashlib.sha256(identity.encode()).hexdigest()[:12]
     processes.stop_all_below(own)  # the same service, half-way up or dead
     former = processes.below(folder)
@@ -85,8 +83,9 @@ def _serve(props: dict[str, Any]) -> dict[str, Any]:
     command = [
         *(sys.executable, *steps.MODULE, "serve"),
         *("--model", str(steps.path_of(model["uri"]))),
-        *("--name", model["name"], "--version", model["version"]),
+        *("--name", model["name"], "--version", model["version"], "--digest", model["digest"]),
         *("--host", ports.HOST, "--rest-port", str(service.rest_port), "--grpc-port", str(service.grpc_port)),
+        "--share-ports",
     ]
     supervision.start(supervision.write(own, command, service.replicas))
     try:
@@ -150,7 +149,7 @@ class InferenceService(pulumi.ComponentResource):
         if not 1 <= replicas <= 64:
             raise pulumi.InputPropertyError("replicas", f"is {replicas}; it must be 1 to 64")
         super().__init__("accelstack:index:LocalInferenceService", name, None, opts)
-        service = _Service(name, {**args, "replicas": replicas}, pulumi.ResourceOptions(parent=self))
+        service = _Service(name, {**args, "name": name, "replicas": replicas}, pulumi.ResourceOptions(parent=self))
         self.rest = service.rest
         self.grpc = service.grpc
         self.console = service.console

@@ -7,7 +7,9 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from accelstack.local import steps
-from accelstack.local.provider import LocalProvider, changed, clear_errors
+from accelstack.local.provider import LocalProvider, changed
+
+NOT_VERIFIED = 4  # exit code of `registry verify` where version and files do not match
 
 
 def registry_uri(store: str) -> str:
@@ -21,23 +23,23 @@ class ModelVersionProvider(LocalProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=changed(_olds, _news, ["name", "run_folder", "store"]))
 
-    @clear_errors
     def create(self, props: dict[str, Any]) -> CreateResult:
         outs = _register(props)
         return CreateResult(f"{outs['name']}", outs)
 
-    @clear_errors
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_register(_news))
 
-    @clear_errors
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         if not steps.path_of(props["store"]).is_dir():
             return ReadResult("", {})
         version = ["--name", props["name"], "--version", props["version"]]
+        verify = ["registry", "verify", "--registry", registry_uri(props["store"]), *version, "--json"]
         try:
-            steps.ask(["registry", "verify", "--registry", registry_uri(props["store"]), *version, "--json"])
+            steps.ask(verify, steps.path_of(props["store"]))
         except steps.StepError as error:
+            if error.code != NOT_VERIFIED:
+                raise
             print(*error.lines, sep="\n")
             return ReadResult("", {})
         return ReadResult(id_, props)
@@ -54,7 +56,8 @@ def _register(props: dict[str, Any]) -> dict[str, Any]:
             *("--store", str(steps.path_of(props["store"]) / "models")),
             *("--evaluation", str(run / "evaluation.json")),
             "--json",
-        ]
+        ],
+        run,
     )
     print(f"registered {answer['name']} version {answer['version']} ({answer['digest'][:19]})")
     return {**props, **answer}

@@ -6,7 +6,7 @@ import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from accelstack.local import ports
-from accelstack.local.provider import LocalError, LocalProvider, changed, clear_errors, failed
+from accelstack.local.provider import LocalError, LocalProvider, changed, failed
 
 PORTS = ("rest_port", "grpc_port")
 
@@ -23,30 +23,27 @@ class NetworkArgs(TypedDict):
 class PortsProvider(LocalProvider):
     """Keeps two ports: those asked for, or free ones. `ports` in its state has the ones in force."""
 
-    @clear_errors
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         problems: dict[str, str] = {}
         for name in PORTS:
             port = int(news[name])
-            if port and int(_olds.get(name) or 0) != port and (by := ports.holder(port)):
+            if port and not ports.held_by_service(port) and (by := ports.holder(port)):
                 problems[name] = f"port {port} is taken by {by}; choose another, or 0 for a free one"
         return failed(news, problems)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=changed(_olds, _news, [*PORTS]))
 
-    @clear_errors
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult("loopback", {**props, **_resolved(props, {})})
 
-    @clear_errors
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult({**_news, **_resolved(_news, _olds)})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         for name in PORTS:
-            holder = ports.holder_process(int(props[f"{name}_used"]))
-            if holder and not int(props[name]) and "accelstack_workloads" not in " ".join(holder.cmdline()):
+            port = int(props[f"{name}_used"])
+            if not int(props[name]) and not ports.held_by_service(port) and ports.holder(port):
                 return ReadResult("", {})  # a free port that somebody else has taken since: choose anew
         return ReadResult(id_, props)
 

@@ -5,6 +5,7 @@ import socket
 import psutil
 
 HOST = "127.0.0.1"
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - looked for, not bound
 
 
 def free() -> int:
@@ -34,12 +35,21 @@ def holder_process(port: int) -> psutil.Process | None:
     """The process that listens on the port, where the system lets us see it."""
     try:
         for connection in psutil.net_connections(kind="tcp"):
-            address = connection.laddr
-            if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
+            listens = connection.status == psutil.CONN_LISTEN and connection.pid
+            if listens and connection.laddr in [(address, port) for address in (HOST, *WILDCARDS)]:
                 return psutil.Process(connection.pid)
     except (psutil.AccessDenied, psutil.NoSuchProcess):
         pass
     return None
+
+
+def held_by_service(port: int) -> bool:
+    """Whether a replica of an inference service listens on the port."""
+    process = holder_process(port)
+    try:
+        return process is not None and "accelstack_workloads" in process.cmdline()
+    except psutil.Error:
+        return False
 
 
 def _name(process: psutil.Process | None) -> str:

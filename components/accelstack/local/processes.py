@@ -8,24 +8,20 @@ import psutil
 
 from accelstack.local.provider import LocalError
 
-OURS = ("accelstack_workloads", "supervisor.supervisord")
+MARK = "ACCELSTACK_WORKS_IN"  # in the environment of each process that a stack starts: the folder it works in
 GRACE = 15.0  # seconds for an orderly end: a checkpoint, or the last requests
 
 
 def below(folder: Path) -> set[psutil.Process]:
-    """Workload and supervisor processes that work in the folder, or whose command line names something in it, with all
-    that they started."""
+    """The processes that a stack started to work in the folder or below, and what they started."""
     found: set[psutil.Process] = set()
-    for process in psutil.process_iter(["cmdline"]):
-        words: list[str] = process.info["cmdline"] or []
-        if not any(name in words for name in OURS):
-            continue
+    for process in psutil.process_iter():
         try:
-            places = [*words, process.cwd()]
-            if any(Path(place).is_relative_to(folder) for place in places):
-                found |= {process, *process.children(recursive=True)}
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            place = process.environ().get(MARK)
+        except (psutil.Error, OSError):
             continue  # it has just ended, or is another user's
+        if place and Path(place).is_relative_to(folder):
+            found.add(process)
     return found
 
 
@@ -49,7 +45,7 @@ def stop(found: set[psutil.Process]) -> None:
 
 
 def stop_all_below(folder: Path) -> None:
-    """Ends every workload and supervisor process that works in the folder."""
+    """Ends every process that a stack started to work in the folder or below."""
     stop(below(folder))
 
 

@@ -26,7 +26,7 @@ def clear_errors(method: Callable[P, T]) -> Callable[P, T]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(*args, **kwargs)
-        except LocalError as error:
+        except (LocalError, OSError) as error:  # of an OSError the system's own words are clear: no space, no right
             sys.tracebacklimit = 0
             raise LocalError(str(error)) from None
         except BaseException:
@@ -45,9 +45,10 @@ def end_with_engine() -> None:
     """
 
     def watch() -> None:
-        pipe = select.poll()
+        pipe, parent = select.poll(), os.getppid()
         pipe.register(sys.stdout.fileno(), 0)  # only errors: the reader has gone
-        pipe.poll()
+        while not pipe.poll(1000) and os.getppid() == parent:
+            pass
         os._exit(1)
 
     threading.Thread(target=watch, name="end-with-engine", daemon=True).start()
@@ -58,6 +59,11 @@ class LocalProvider(ResourceProvider):
     """Base of this target's providers. They are pickled by name: code changes make no diff of their own."""
 
     serialize_as_secret_always = False
+
+    def __init_subclass__(cls) -> None:
+        for name in ("check", "diff", "create", "read", "update", "delete"):
+            if name in cls.__dict__:
+                setattr(cls, name, clear_errors(cls.__dict__[name]))
 
     def configure(self, req: ConfigureRequest) -> None:
         end_with_engine()

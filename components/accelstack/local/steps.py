@@ -5,34 +5,40 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections import deque
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import psutil
 
+from accelstack.local import processes
 from accelstack.local.provider import LocalError
 
 MODULE = ["-m", "accelstack_workloads"]
 LAST_WORDS = re.compile(r"error( \(process \d+\))?: |stopped after checkpoint")
-LAUNCHER = re.compile(r"[EW]\d{4} |Traceback |terminate called")
+WARNING = re.compile(r"W\d{4} ")  # of torchrun, for the log alone
+FAILURE = re.compile(r"E\d{4} |Traceback ")
 TAIL = 15  # lines that are shown of a step that failed without a word
 
 
 class StepError(LocalError):
-    """A step failed. `lines` has the end of what it printed."""
+    """A step failed. `lines` has the end of what it printed, `code` its exit code."""
 
-    def __init__(self, message: str, lines: list[str]) -> None:
+    def __init__(self, message: str, lines: list[str], code: int) -> None:
         super().__init__(message)
         self.lines = lines
+        self.code = code
 
 
 def path_of(uri: str) -> Path:
-    """The path that a `file://` URI names."""
-    return Path(url2pathname(urlparse(uri).path))
+    """The path that a `file://` URI names, as fsspec reads it: nothing in it is decoded.
+
+    Raises:
+        LocalError: the URI names other storage.
+    """
+    if not uri.startswith("file:///"):
+        raise LocalError(f"store: {uri!r} is not on this machine; the local target takes file:///… alone")
+    return Path(uri.removeprefix("file://"))
 
 
 def torchrun(processes: int) -> list[str]:
@@ -40,18 +46,14 @@ def torchrun(processes: int) -> list[str]:
     return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
 
 
-def run(step: list[str], log: Path, launcher: list[str] | None = None, threads: int | None = None) -> float:
-    """Runs one step to its end; each line goes to the log and, live, to the user. Returns the seconds it took.
+def run(step: list[str], log: Path, launcher: list[str] | None = None, settings: dict[str, str] | None = None) -> None:
+    """Runs one step to its end; each line goes to the log and, live, to the user.
 
     Raises:
         StepError: it failed; the message has the reason that it gave, or the end of its log.
     """
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "ACCELSTACK_PARENT_PID": str(os.getpid())}
-    if threads:
-        environment["OMP_NUM_THREADS"] = str(threads)
     command = [sys.executable, *(launcher or []), *MODULE, *step]
     log.parent.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
     tail: deque[str] = deque(maxlen=TAIL)
     said: list[str] = []  # the step's own last words
     quiet = False  # from when the launcher tells of a failure in its own way: that is for the log
@@ -64,7 +66,7 @@ def run(step: list[str], log: Path, launcher: list[str] | None = None, threads: 
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=environment,
+            env={**_environment(log.parent), **(settings or {})},
             process_group=_foreground_group(),
         ) as process,
     ):
@@ -74,28 +76,35 @@ def run(step: list[str], log: Path, launcher: list[str] | None = None, threads: 
             file.flush()
             last_words = LAST_WORDS.match(line) is not None
             said += [line.strip()] if last_words else []
-            quiet = quiet or LAUNCHER.match(line) is not None
-            if last_words or not (quiet or said):
+            quiet = quiet or FAILURE.match(line) is not None
+            if last_words or not (quiet or said or WARNING.match(line)):
                 print(line, end="", flush=True)
     if process.returncode:
         if said:
-            raise StepError(said[0].partition(": ")[2] or said[0], said)
+            raise StepError(said[0].partition(": ")[2] or said[0], said, process.returncode)
         what = f"the step `{step[0]}` failed with exit code {process.returncode}; log: {log}"
-        raise StepError("\n".join([what, *tail]), [*tail])
-    return round(time.monotonic() - began, 2)
+        raise StepError("\n".join([what, *tail]), [*tail], process.returncode)
 
 
-def ask(step: list[str]) -> dict[str, Any]:
+def ask(step: list[str], folder: Path) -> dict[str, Any]:
     """Runs one quick step that answers with a line of JSON.
 
     Raises:
         StepError: it failed.
     """
-    answer = subprocess.run([sys.executable, *MODULE, *step], capture_output=True, text=True, check=False)
+    command = [sys.executable, *MODULE, *step]
+    answer = subprocess.run(command, env=_environment(folder), capture_output=True, text=True, check=False)
     if answer.returncode:
         lines = answer.stderr.splitlines()[-TAIL:]
-        raise StepError("\n".join([f"the step `{step[0]}` failed with exit code {answer.returncode}", *lines]), lines)
+        what = f"the step `{step[0]}` failed with exit code {answer.returncode}"
+        raise StepError("\n".join([what, *lines]), lines, answer.returncode)
     return json.loads(answer.stdout)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """This process's own, and what ties a step to it: whose end to watch, and the folder it works in."""
+    own = {"PYTHONUNBUFFERED": "1", "ACCELSTACK_PARENT_PID": str(os.getpid()), processes.MARK: str(folder)}
+    return {**os.environ, **own}
 
 
 def _foreground_group() -> int | None:

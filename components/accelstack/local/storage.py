@@ -6,10 +6,8 @@ from typing import Any, TypedDict
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource
 
-from accelstack.local import processes
-from accelstack.local.provider import LocalProvider, changed, clear_errors, failed
-
-MARKER = ".accelstack-store"
+from accelstack.local import folders
+from accelstack.local.provider import LocalProvider, changed, failed
 
 
 class ObjectStoreArgs(TypedDict):
@@ -22,33 +20,22 @@ class ObjectStoreArgs(TypedDict):
 class FolderProvider(LocalProvider):
     """Makes and removes the folder; a marker file in it says that it is a store's own."""
 
-    @clear_errors
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        folder = Path(news["folder"])
-        foreign = folder.exists() and not (folder / MARKER).exists() and (not folder.is_dir() or any(folder.iterdir()))
-        reason = f"{folder} exists and holds something else; name a folder that is new or empty"
-        return failed(news, {"folder": reason} if foreign else {})
+        return failed(news, folders.problems(Path(news["folder"]), news["owner"]))
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         moved = changed(_olds, _news, ["folder"])
         return DiffResult(changes=moved, replaces=["folder"] if moved else [])
 
-    @clear_errors
     def create(self, props: dict[str, Any]) -> CreateResult:
-        folder = Path(props["folder"])
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / MARKER).touch()
-        return CreateResult(str(folder), props)
+        folders.claim(Path(props["folder"]), props["owner"])
+        return CreateResult(props["folder"], props)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        return ReadResult(id_ if (Path(props["folder"]) / MARKER).exists() else "", props)
+        return ReadResult(id_ if folders.owned(Path(props["folder"]), props["owner"]) else "", props)
 
-    @clear_errors
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        folder = Path(_props["folder"])
-        processes.stop_all_below(folder)  # trainers that write into it
-        if (folder / MARKER).exists():
-            processes.remove_folder(folder)
+        folders.give_up(Path(_props["folder"]), _props["owner"])
 
 
 class _Folder(Resource, module="accelstack", name="LocalFolder"):
@@ -68,12 +55,13 @@ class ObjectStore(pulumi.ComponentResource):
     """
 
     uri: pulumi.Output[str]
-    """`file://` URI of the folder."""
+    """`file://` URI of the folder, its path as it is: fsspec decodes nothing."""
 
     def __init__(self, name: str, args: ObjectStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        if not Path(args["folder"]).is_absolute():
-            raise pulumi.InputPropertyError("folder", f"{args['folder']!r} is relative; give an absolute path")
+        folders.refuse_relative(args["folder"])
         super().__init__("accelstack:index:LocalObjectStore", name, None, opts)
-        made = _Folder(name, {"folder": args["folder"]}, pulumi.ResourceOptions(parent=self))
-        self.uri = made.folder.apply(lambda folder: Path(folder).as_uri())
+        made = _Folder(
+            name, {"folder": args["folder"], "owner": folders.owner("store", name)}, pulumi.ResourceOptions(parent=self)
+        )
+        self.uri = pulumi.Output.concat("file://", made.folder)
         self.register_outputs({"uri": self.uri})

@@ -2,10 +2,12 @@
 
 import contextlib
 import http.client
+import os
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from accelstack.local import ports, processes
 from accelstack.local.provider import LocalError
 
 READY_WITHIN = 120.0  # seconds; a replica imports torch, loads the model and answers one warm-up request
+MENDED_WITHIN = 15.0  # seconds; time for a replica that died to be back
 POLL = 0.1
+INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_", "NVIDIA_", "OMP_")
 
 SETTINGS = """\
 [supervisord]
@@ -31,7 +35,7 @@ command={command}
 process_name=%(program_name)s-%(process_num)d
 numprocs={replicas}
 autorestart=true
-startsecs=3
+startsecs=15
 startretries=5
 stopsignal=TERM
 stopwaitsecs=10
@@ -45,6 +49,7 @@ stdout_logfile_backups=2
 def write(folder: Path, command: list[str], replicas: int) -> Path:
     """Writes supervisord's settings for so many replicas of the command; its logs go beside them."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "supervisord.log").unlink(missing_ok=True)  # how a former start failed is no news of this one
     settings = folder / "supervisord.conf"
     escaped = {"folder": str(folder).replace("%", "%%"), "command": shlex.join(command).replace("%", "%%")}
     settings.write_text(SETTINGS.format(**escaped, replicas=replicas))
@@ -61,11 +66,17 @@ def start(settings: Path) -> None:
         subprocess.Popen(
             ["sh", "-c", script, "sh", sys.executable, "-m", "supervisor.supervisord", "-c", str(settings)],
             cwd=settings.parent,
+            env={**inherited(os.environ), processes.MARK: str(settings.parent)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a service may know of its starter's environment: no password, token or key of the deployment."""
+    return {name: value for name, value in environment.items() if name.startswith(INHERITED)}
 
 
 def supervisor(folder: Path) -> psutil.Process | None:
@@ -127,6 +138,16 @@ def ready(service: Service) -> bool:
     except psutil.NoSuchProcess:
         return False
     return len(serving) >= service.replicas and answers(service.rest_port, service.health)
+
+
+def alive(service: Service) -> bool:
+    """Whether the service is all there, or gets there while its supervisor mends it."""
+    deadline = time.monotonic() + MENDED_WITHIN
+    while not ready(service):
+        if supervisor(service.folder) is None or time.monotonic() > deadline:
+            return False
+        time.sleep(POLL)
+    return True
 
 
 def wait_ready(service: Service) -> None:

@@ -11,16 +11,18 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 from accelstack.contracts import ModelVersion, TrainingJobArgs
 from accelstack.local import fingerprint, machine, processes, steps
 from accelstack.local.model_registry import ModelVersionResource
-from accelstack.local.provider import LocalError, LocalProvider, changed, clear_errors, failed
+from accelstack.local.provider import LocalError, LocalProvider, changed, failed
 from accelstack.plan import training
 
-SETTINGS = ["workload", "epochs", "batch_size", "learning_rate", "seed", "processes"]
-IDENTITY = [*SETTINGS, "dataset", "data_digest", "code_digest"]
+SETTINGS = ["workload", "epochs", "batch_size", "learning_rate", "seed", "accelerator", "processes"]
+IDENTITY = ["name", *SETTINGS, "dataset", "data_digest", "code_digest"]
 
 
 class LocalTrainingJobArgs(TrainingJobArgs):
     """Args of `local.TrainingJob`."""
 
+    accelerator: pulumi.Input[str]
+    """What to train on, such as the cluster's `accelerator`; with `cpu`, GPUs that may be there are left alone."""
     processes: pulumi.Input[int]
     """Trainers that torchrun starts, such as the cluster's `processes`."""
 
@@ -31,7 +33,6 @@ class TrainingRunProvider(LocalProvider):
     Identity is code, data and settings. A change of any makes a new run; the former one stays until it has ended well.
     """
 
-    @clear_errors
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         former = _olds if _olds.get("dataset") == news["dataset"] else {}
         problems: dict[str, str] = {}
@@ -48,12 +49,10 @@ class TrainingRunProvider(LocalProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         return DiffResult(changes=changed(_olds, _news, [*IDENTITY, "store"]))
 
-    @clear_errors
     def create(self, props: dict[str, Any]) -> CreateResult:
         outs = _run(props)
         return CreateResult("run", outs)
 
-    @clear_errors
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         outs = _run(_news)
         if outs["run_folder"] != _olds["run_folder"]:
@@ -61,18 +60,23 @@ class TrainingRunProvider(LocalProvider):
         return UpdateResult(outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        return ReadResult(id_ if _complete(Path(props["run_folder"])) else "", props)
+        return ReadResult(id_ if results(Path(props["run_folder"])) else "", props)
 
-    @clear_errors
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         folder = Path(_props["run_folder"])
         processes.stop_all_below(folder)
         processes.remove_folder(folder)
 
 
-def _complete(run: Path) -> bool:
-    needed = ("model/model.json", "model/model.safetensors", "training.json", "evaluation.json", "steps.json")
-    return all((run / name).exists() for name in needed)
+def results(run: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """What a finished run tells of its training and its evaluation; None where it is not finished or is damaged."""
+    if not all((run / "model" / name).exists() for name in ("model.json", "model.safetensors")):
+        return None
+    try:
+        trained, evaluation = (json.loads((run / f"{name}.json").read_text()) for name in ("training", "evaluation"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return trained, evaluation
 
 
 def _run(props: dict[str, Any]) -> dict[str, Any]:
@@ -80,25 +84,23 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
     identity = json.dumps([props[name] for name in IDENTITY])
     run_id = hashlib.sha256(identity.encode()).hexdigest()[:12]
     store = steps.path_of(props["store"])
-    run, data = store / "runs" / run_id, store / "datasets" / props["data_digest"]
+    run, data = store / "runs" / props["name"] / run_id, store / "datasets" / props["data_digest"]
     log = run / "run.log"
     processes.stop_all_below(run)  # trainers of an engine that was killed are on their way out
     ranks = int(props["processes"])
-    timing = run / "steps.json"
-    if not _complete(run):
-        seconds = {
-            "prepare": steps.run(["prepare", "--dataset", props["dataset"], "--out", str(data)], log),
-            "train": _train(props, run, data, log, ranks),
-        }
-        timing.write_text(json.dumps(seconds))
-    evaluation = json.loads((run / "evaluation.json").read_text())
-    trained = json.loads((run / "training.json").read_text())
+    finished = results(run)
+    if finished is None:
+        steps.run(["prepare", "--dataset", props["dataset"], "--out", str(data)], log)
+        _train(props, run, data, log, ranks)
+        finished = results(run)
+        if finished is None:
+            raise LocalError(f"the run in {run} ended without results; its log {log} says more")
+    trained, evaluation = finished
     metrics = {
         "accuracy": evaluation["accuracy"],
         "loss": trained["metrics"]["loss"],
         "seconds": trained["seconds"],
         "images_per_second": trained["images_per_second"],
-        "step_seconds": json.loads(timing.read_text()),
         "evaluation": str(run / "evaluation.json"),
         "confusion": str(run / "confusion.png"),
         "log": str(log),
@@ -106,7 +108,7 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
     return {**props, "run_id": run_id, "run_folder": str(run), "metrics": metrics}
 
 
-def _train(props: dict[str, Any], run: Path, data: Path, log: Path, ranks: int) -> float:
+def _train(props: dict[str, Any], run: Path, data: Path, log: Path, ranks: int) -> None:
     settings = {
         "--epochs": int(props["epochs"]),
         "--batch-size": int(props["batch_size"]),
@@ -119,11 +121,12 @@ def _train(props: dict[str, Any], run: Path, data: Path, log: Path, ranks: int) 
     command = ["train", "--evaluate", *(str(word) for pair in settings.items() for word in pair)]
     threads = machine.threads(machine.find()["cores"], ranks)
     try:
-        return steps.run(command, log, launcher=steps.torchrun(ranks), threads=threads)
+        hidden = {"CUDA_VISIBLE_DEVICES": ""} if props["accelerator"] == "cpu" else {}
+        steps.run(command, log, steps.torchrun(ranks), {"OMP_NUM_THREADS": str(threads), **hidden})
     except steps.StepError as error:
         if any(line.startswith("stopped") for line in error.lines):
             raise LocalError(f"training was stopped; the next `up` goes on from its checkpoint (log: {log})") from error
-        raise
+        raise LocalError(f"{error}\nWhat was trained so far is kept: the next `up` goes on from there.") from error
 
 
 class _TrainingRun(Resource, module="accelstack", name="LocalTrainingRun"):
@@ -150,8 +153,8 @@ class TrainingJob(pulumi.ComponentResource):
     run_id: pulumi.Output[str]
     """Identity of the run, from its code, data and settings."""
     metrics: pulumi.Output[dict[str, Any]]
-    """`accuracy` on held-out data (0 to 1), `loss`, `seconds`, `images_per_second`, the `step_seconds`, and
-    the paths of the `evaluation`, the `confusion` matrix as a picture and the `log`."""
+    """`accuracy` on held-out data (0 to 1), `loss`, `seconds`, `images_per_second`, and the paths of
+    the `evaluation`, the `confusion` matrix as a picture and the `log`."""
     model: pulumi.Output[ModelVersion]
     """The model version that came of the run."""
 
@@ -163,8 +166,8 @@ class TrainingJob(pulumi.ComponentResource):
         digests = dict.fromkeys(["data_listing", "data_digest", "code_digest"])
         run = _TrainingRun(
             name,
-            {**props, **digests},
-            pulumi.ResourceOptions(parent=self, delete_before_replace=True),
+            {**props, **digests, "name": name},
+            pulumi.ResourceOptions(parent=self),
         )
         version = ModelVersionResource(
             name, args["model"], run.run_folder, args["store"], pulumi.ResourceOptions(parent=self)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+LARGEST = 2**53  # the engine carries numbers as doubles
 WORKLOADS = ("vision",)
 MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
@@ -14,8 +15,8 @@ def problems(args: Mapping[str, Any]) -> dict[str, str]:
     if args["workload"] not in WORKLOADS:
         found["workload"] = f"{args['workload']!r} is no bundled workload; use one of: {', '.join(WORKLOADS)}"
     for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
-        if args[name] < least:
-            found[name] = f"is {args[name]}; it must be {least} or more"
+        if not least <= args[name] <= LARGEST:
+            found[name] = f"is {args[name]}; it must be {least} or more, and at most 2^53"
     if not 0 < args["learning_rate"] <= 10:
         found["learning_rate"] = f"is {args['learning_rate']}; it must be above 0 and at most 10"
     if not args["dataset"]:

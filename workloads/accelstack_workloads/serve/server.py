@@ -36,7 +36,9 @@ _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 75
 
 
-def run(model: Path, name: str, version: str, host: str, rest_port: int, grpc_port: int) -> None:
+def run(
+    model: Path, name: str, version: str, host: str, rest_port: int, grpc_port: int, share_ports: bool = False
+) -> None:
     """Serves the model directory until SIGTERM or SIGINT, or until the parent process ends.
 
     Blocks. Prints one line per address once it is ready. The ports are bound only after the model is loaded and warm,
@@ -49,6 +51,8 @@ def run(model: Path, name: str, version: str, host: str, rest_port: int, grpc_po
         host: the address to bind; 127.0.0.1 for this machine only.
         rest_port: port of REST, metrics and the page; 0 for a free one.
         grpc_port: port of gRPC; 0 for a free one.
+        share_ports: whether other replicas of the same user may bind the same ports, and the system spreads
+            connections over them (Linux does).
 
     Raises:
         WorkloadError: the model cannot be loaded, or an address cannot be bound.
@@ -65,8 +69,8 @@ def run(model: Path, name: str, version: str, host: str, rest_port: int, grpc_po
         picture.warm_up()
         service = Service(interface, description, predictor, Metrics(interface, lambda: predictor.waiting))
         with (
-            _bound(host, rest_port, "rest_port") as rest_socket,
-            _bound(host, grpc_port, "grpc_port") as grpc_socket,
+            _bound(host, rest_port, "rest_port", share_ports) as rest_socket,
+            _bound(host, grpc_port, "grpc_port", share_ports) as grpc_socket,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             runner.run(_serve(service, rest_socket, grpc_socket))
@@ -143,13 +147,17 @@ def _check_ports(rest_port: int, grpc_port: int) -> None:
         raise WorkloadError(f"grpc_port: {grpc_port} is rest_port too; give each its own")
 
 
-def _bound(host: str, port: int, name: str) -> socket.socket:
+def _bound(host: str, port: int, name: str, share: bool) -> socket.socket:
     """A socket that is bound but does not listen, so that nobody is let in before both ports are had."""
     try:
         family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, number)
+        if not share and port:
+            with socket.socket(family, kind, number) as alone:  # fails where anybody listens, sharing or not
+                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                alone.bind(address)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # gRPC binds a socket of its own beside this one
         bound.bind(address)
     except OSError as error:
         reason = error.strerror or error
