@@ -1,4 +1,4 @@
-"""The host of dynamic resources for a Pulumi CLI built from source: the SDK's own, and an end when the engine is gone."""
+"""The host of dynamic resources for a Pulumi CLI built from source: the SDK's own, ended with its engine."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_the_passphrase_is_private_and_no_tracked_file_changed(shared_checkout: 
     subprocess.run([*git, "init", "--quiet"], check=True)
     seen = subprocess.run([*git, "status", "--porcelain", "-uall"], capture_output=True, text=True, check=True).stdout
     assert "Pulumi.yaml" in seen
-    assert "local" not in seen
+    assert "Pulumi.local.yaml" not in seen
     assert ".accelstack" not in seen
 
 

@@ -61,7 +61,7 @@ def test_a_model_is_registered_verified_and_found_again(digits_data: Path, digit
 def test_a_changed_or_missing_version_is_not_verified(digits_run: Path, tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/models.db"
     missing = run("registry", "verify", "--registry", database, "--name", "digits", "--version", "1")
-    assert (missing.returncode, missing.stdout) == (1, "")
+    assert (missing.returncode, missing.stdout) == (4, "")
     assert "does not exist" in missing.stderr
     assert not (tmp_path / "models.db").exists()
 
