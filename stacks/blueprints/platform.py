@@ -8,6 +8,7 @@ from typing import Any
 
 import pulumi
 from accelstack import local
+from accelstack.contracts import ObjectStore
 from settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +20,7 @@ class Platform:
 
     network: local.Network
     cluster: local.Cluster
-    store: local.ObjectStore
+    store: ObjectStore
 
 
 def build(chosen: Settings) -> Platform:

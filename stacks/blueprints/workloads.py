@@ -7,6 +7,7 @@ from typing import Any
 
 import pulumi
 from accelstack import local
+from accelstack.contracts import TrainingJob
 from settings import Settings
 
 from blueprints.platform import Platform
@@ -16,7 +17,7 @@ from blueprints.platform import Platform
 class Workloads:
     """What runs on the platform."""
 
-    training: local.TrainingJob
+    training: TrainingJob
     inference: local.InferenceService
 
 

@@ -44,19 +44,9 @@ class TestEveryComponent:
         assert typing.is_typeddict(hints["args"])
         assert parameters["opts"].default is None
 
-    def test_has_a_type_token_of_its_own_and_registers_its_outputs(
-        self, component: type[pulumi.ComponentResource]
-    ) -> None:
-        source = inspect.getsource(component.__init__)
+    def test_has_a_type_token_of_its_own(self, component: type[pulumi.ComponentResource]) -> None:
         target = component.__module__.split(".")[1].capitalize()
-        assert f'"accelstack:index:{target}{component.__name__}"' in source
-        for output in component.__annotations__:
-            assert f'"{output}"' in source.split("register_outputs")[1], f"{output} is not registered"
-
-    def test_children_have_it_as_parent(self, component: type[pulumi.ComponentResource]) -> None:
-        source = inspect.getsource(component.__init__)
-        assert source.count("ResourceOptions(parent=self") >= 1
-        assert "apply(lambda" not in source or "ResourceOptions" not in source.split("apply(lambda")[1].split(")")[0]
+        assert f'"accelstack:index:{target}{component.__name__}"' in inspect.getsource(component.__init__)
 
 
 @pytest.mark.parametrize("described", [*COMPONENTS, *TYPED_DICTS], ids=lambda c: f"{c.__module__}.{c.__name__}")

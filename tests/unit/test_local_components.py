@@ -42,6 +42,7 @@ class RecordingMocks(pulumi.runtime.Mocks):
 
     def __init__(self) -> None:
         self.inputs: dict[str, dict[str, Any]] = {}
+        self.monitor: RecordingMonitor | None = None
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         kind = args.typ.rpartition(":")[2]
@@ -52,12 +53,30 @@ class RecordingMocks(pulumi.runtime.Mocks):
         raise AssertionError(f"no component here calls a function, but {args.token} was called")
 
 
+class RecordingMonitor(mocks.MockMonitor):
+    """Remembers each resource's parent, and the outputs that each component registers."""
+
+    def __init__(self, recorder: RecordingMocks) -> None:
+        super().__init__(recorder)
+        self.parents: dict[str, str] = {}
+        self.outputs: dict[str, set[str]] = {}
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the protocol's own name
+        self.parents[request.type] = request.parent.split("::")[-2] if request.parent else ""
+        return super().RegisterResource(request)
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
+        self.outputs[request.urn.split("::")[-2].split("$")[-1]] = {*request.outputs.fields}
+        return super().RegisterResourceOutputs(request)
+
+
 @pytest.fixture
 def engine() -> Iterator[RecordingMocks]:
     recorder = RecordingMocks()
     loop = asyncio.new_event_loop()  # the SDK's outputs are futures of the current loop
     asyncio.set_event_loop(loop)
-    mocks.set_mocks(recorder, project="accelstack", stack="test")
+    recorder.monitor = RecordingMonitor(recorder)
+    mocks.set_mocks(recorder, project="accelstack", stack="test", monitor=recorder.monitor)
     yield recorder
     loop.run_until_complete(stack.wait_for_rpcs())
     pulumi.runtime.settings.reset_options()
@@ -124,6 +143,30 @@ def test_a_service_serves_the_model_on_the_ports(engine: RecordingMocks) -> None
     assert run(program) == {"rest": "http://r", "grpc": "g:1", "console": "http://r/", "logs": "/logs"}
     assert engine.inputs["LocalService"]["model"]["digest"] == "sha256:0"
     assert engine.inputs["LocalService"]["replicas"] == 1
+
+
+@pytest.mark.parametrize(
+    ("component", "args", "children"),
+    [
+        (local.Network, {}, ["LocalPorts"]),
+        (local.Cluster, {"folder": "/run"}, ["LocalMachine"]),
+        (local.ObjectStore, {"folder": "/store"}, ["LocalFolder"]),
+        (local.TrainingJob, TRAINING, ["LocalTrainingRun", "LocalModelVersion"]),
+        (local.InferenceService, SERVICE, ["LocalService"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_children_have_the_component_as_parent_and_every_output_is_registered(
+    engine: RecordingMocks, component: Any, args: dict[str, Any], children: list[str]
+) -> None:
+    run(lambda: {"urn": component("one", args).urn})
+    assert engine.monitor
+    own = f"accelstack:index:Local{component.__name__}"
+    made = {kind for kind in engine.monitor.parents if kind.startswith("pulumi-python:")}
+    assert made == {f"pulumi-python:dynamic/accelstack:{child}" for child in children}
+    assert {engine.monitor.parents[kind].split("$")[-1] for kind in made} == {own}
+    # an output that is None, as a kubeconfig here, is not sent
+    assert engine.monitor.outputs[own] | {"kubeconfig"} == {*component.__annotations__, "kubeconfig"}
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,12 @@ def new_folder(target: Path, marker: str) -> Iterator[Path]:
             _sync(path)
         if target.exists():
             target.rename(replaced)
-        partial.rename(target)
+        try:
+            partial.rename(target)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(target)
+            raise
     except (OSError, SafetensorError) as error:
         raise _cannot_write(target, error) from error
     finally:
