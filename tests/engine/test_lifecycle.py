@@ -173,6 +173,17 @@ def test_a_deleted_model_is_noticed_and_mended_without_training(shared_checkout:
     assert answer(shared_checkout.outputs()["inference"]["rest"]) == 0
 
 
+def test_a_forced_replacement_of_the_service_ends_with_one_that_serves(
+    shared_checkout: Checkout, first_up: str
+) -> None:
+    exported = json.loads(shared_checkout.pulumi("stack", "export", "--stack", "local").stdout)
+    (urn,) = [r["urn"] for r in exported["deployment"]["resources"] if r["type"].endswith(":LocalService")]
+    result = shared_checkout.pulumi("up", "--stack", "local", "--yes", "--skip-preview", "--replace", urn)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(supervisors(shared_checkout)) == 1
+    assert answer(shared_checkout.outputs()["inference"]["rest"]) == 0
+
+
 def test_tampered_weights_are_never_served_and_up_mends_them(shared_checkout: Checkout, first_up: str) -> None:
     outputs = shared_checkout.outputs()
     weights = Path(urlparse(outputs["model"]["uri"]).path, "model.safetensors")

@@ -8,7 +8,7 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 
 from accelstack.contracts import Pool
 from accelstack.local import folders, machine
-from accelstack.local.provider import LocalProvider, changed, failed
+from accelstack.local.provider import LocalProvider, changed, child_of, failed
 
 
 class ClusterArgs(TypedDict):
@@ -106,7 +106,7 @@ class Cluster(pulumi.ComponentResource):
             "accelerator": None,
             "processes": None,
         }
-        found = _Machine(name, props, pulumi.ResourceOptions(parent=self))
+        found = _Machine(name, props, child_of(self))
         self.name = pulumi.Output.from_input(name)
         self.kubeconfig = pulumi.Output[str | None].from_input(None)
         self.pools = cast(pulumi.Output[list[Pool]], found.pools)

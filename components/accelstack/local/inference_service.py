@@ -12,7 +12,7 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 
 from accelstack.contracts import InferenceServiceArgs
 from accelstack.local import fingerprint, ports, processes, steps, supervision
-from accelstack.local.provider import LocalError, LocalProvider, changed
+from accelstack.local.provider import LocalError, LocalProvider, changed, child_of
 
 IDENTITY = ["name", "model", "replicas", "rest_port", "grpc_port", "folder", "code_digest"]
 
@@ -149,7 +149,7 @@ class InferenceService(pulumi.ComponentResource):
         if not 1 <= replicas <= 64:
             raise pulumi.InputPropertyError("replicas", f"is {replicas}; it must be 1 to 64")
         super().__init__("accelstack:index:LocalInferenceService", name, None, opts)
-        service = _Service(name, {**args, "name": name, "replicas": replicas}, pulumi.ResourceOptions(parent=self))
+        service = _Service(name, {**args, "name": name, "replicas": replicas}, child_of(self))
         self.rest = service.rest
         self.grpc = service.grpc
         self.console = service.console

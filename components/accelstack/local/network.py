@@ -6,7 +6,7 @@ import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from accelstack.local import ports
-from accelstack.local.provider import LocalError, LocalProvider, changed, failed
+from accelstack.local.provider import LocalError, LocalProvider, changed, child_of, failed
 
 PORTS = ("rest_port", "grpc_port")
 
@@ -95,7 +95,7 @@ class Network(pulumi.ComponentResource):
             raise pulumi.InputPropertyError("grpc_port", f"is {asked['grpc_port']}, as is rest_port; choose another")
         super().__init__("accelstack:index:LocalNetwork", name, None, opts)
         props = {**asked, "rest_port_used": None, "grpc_port_used": None}
-        kept = _Ports(name, props, pulumi.ResourceOptions(parent=self))
+        kept = _Ports(name, props, child_of(self))
         self.address = pulumi.Output.from_input(ports.HOST)
         self.cidrs = pulumi.Output.from_input(["127.0.0.0/8"])
         self.rest_port = kept.rest_port_used

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, ConfigureRequest, ResourceProvider
 
 P = ParamSpec("P")
@@ -67,6 +68,11 @@ class LocalProvider(ResourceProvider):
 
     def configure(self, req: ConfigureRequest) -> None:
         end_with_engine()
+
+
+def child_of(component: pulumi.ComponentResource) -> pulumi.ResourceOptions:
+    """Options of a component's own resource. A replacement takes the same place here, so the former one goes first."""
+    return pulumi.ResourceOptions(parent=component, delete_before_replace=True)
 
 
 def failed(news: dict[str, Any], problems: dict[str, str]) -> CheckResult:

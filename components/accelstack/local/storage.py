@@ -7,7 +7,7 @@ import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource
 
 from accelstack.local import folders
-from accelstack.local.provider import LocalProvider, changed, failed
+from accelstack.local.provider import LocalProvider, changed, child_of, failed
 
 
 class ObjectStoreArgs(TypedDict):
@@ -60,8 +60,6 @@ class ObjectStore(pulumi.ComponentResource):
     def __init__(self, name: str, args: ObjectStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         folders.refuse_relative(args["folder"])
         super().__init__("accelstack:index:LocalObjectStore", name, None, opts)
-        made = _Folder(
-            name, {"folder": args["folder"], "owner": folders.owner("store", name)}, pulumi.ResourceOptions(parent=self)
-        )
+        made = _Folder(name, {"folder": args["folder"], "owner": folders.owner("store", name)}, child_of(self))
         self.uri = pulumi.Output.concat("file://", made.folder)
         self.register_outputs({"uri": self.uri})

@@ -11,7 +11,7 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 from accelstack.contracts import ModelVersion, TrainingJobArgs
 from accelstack.local import fingerprint, machine, processes, steps
 from accelstack.local.model_registry import ModelVersionResource
-from accelstack.local.provider import LocalError, LocalProvider, changed, failed
+from accelstack.local.provider import LocalError, LocalProvider, changed, child_of, failed
 from accelstack.plan import training
 
 SETTINGS = ["workload", "epochs", "batch_size", "learning_rate", "seed", "accelerator", "processes"]
@@ -167,11 +167,9 @@ class TrainingJob(pulumi.ComponentResource):
         run = _TrainingRun(
             name,
             {**props, **digests, "name": name},
-            pulumi.ResourceOptions(parent=self),
+            child_of(self),
         )
-        version = ModelVersionResource(
-            name, args["model"], run.run_folder, args["store"], pulumi.ResourceOptions(parent=self)
-        )
+        version = ModelVersionResource(name, args["model"], run.run_folder, args["store"], child_of(self))
         self.run_id = run.run_id
         self.metrics = run.metrics
         self.model = cast(
