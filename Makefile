@@ -28,7 +28,7 @@ outputs: setup ## print the stack's outputs as JSON
 down: setup ## remove all that the stack made
 	@$(PYTHON) tools/stack.py down --stack $(STACK)
 
-env: setup ## print the environment for using pulumi directly: eval "$$(make env)"
+env: setup ## print the environment for using pulumi directly: eval "$(make env)"
 	@$(PYTHON) tools/stack.py env --stack $(STACK)
 
 test: install ## run the tests

@@ -48,7 +48,7 @@ def read() -> Settings:
     prefix = f"{pulumi.get_project()}:"
     given = {**get_config_env(), **CONFIG.get()}
     own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
-    values, problems = parse(own)
+    values, problems = parse(own, pulumi.get_stack())
     problems += [
         f"  {key}: is marked secret, but settings are shown in diffs; set it without --secret, and give credentials "
         "through the storage's own environment variables"
@@ -60,7 +60,7 @@ def read() -> Settings:
     return Settings(**values)
 
 
-def parse(given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def parse(given: dict[str, Any], stack: str) -> tuple[dict[str, Any], list[str]]:
     """The values by key, converted, and a line for each problem."""
     known = {field.name: str(field.type) for field in fields(Settings)}
     values: dict[str, Any] = {}
@@ -68,17 +68,18 @@ def parse(given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     for key in given.keys() - known.keys():
         near = get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-        problems.append(f"  {key}: is no setting; {hint} Remove it with `pulumi config rm {key}`")
+        problems.append(f"  {key}: is no setting; {hint} Remove it with `pulumi config rm --stack {stack} {key}`")
     for key, kind in known.items():
         convert, description = TYPES[kind]
         if key not in given:
-            problems.append(f"  {key}: is not set; set it with `pulumi config set {key} VALUE`")
+            problems.append(f"  {key}: is not set; set it with `pulumi config set --stack {stack} {key} VALUE`")
             continue
         try:
             values[key] = convert(given[key])
         except ValueError:
             problems.append(
-                f"  {key}: is {given[key]!r}, not {description}; set it with `pulumi config set {key} VALUE`"
+                f"  {key}: is {given[key]!r}, not {description}; "
+                f"set it with `pulumi config set --stack {stack} {key} VALUE`"
             )
     if values.get("target", TARGETS[0]) not in TARGETS:
         problems.append(f"  target: {values['target']!r} is no target; use one of: {', '.join(TARGETS)}")

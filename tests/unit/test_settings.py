@@ -17,14 +17,14 @@ def defaults() -> dict[str, str]:
 
 
 def test_every_setting_is_declared_with_type_default_and_description_and_the_defaults_are_good() -> None:
-    values, problems = settings.parse(defaults())
+    values, problems = settings.parse(defaults(), "local")
     assert problems == []
     assert values.keys() == declared().keys() == {field.name for field in settings.fields(settings.Settings)}
     assert all(entry.keys() == {"type", "default", "description"} for entry in declared().values())
 
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one() -> None:
-    _, problems = settings.parse({**defaults(), "epoch": "3"})
+    _, problems = settings.parse({**defaults(), "epoch": "3"}, "local")
     assert len(problems) == 1
     assert "epoch: is no setting" in problems[0]
     assert "did you mean epochs?" in problems[0]
@@ -32,7 +32,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one() -> None:
 
 def test_all_problems_are_told_at_once() -> None:
     wrong = {**defaults(), "epochs": "many", "learning_rate": "fast", "target": "moon", "colour": "red"}
-    _, problems = settings.parse(wrong)
+    _, problems = settings.parse(wrong, "local")
     assert [line.strip().split(":")[0] for line in problems] == ["colour", "epochs", "learning_rate", "target"]
     assert "'many', not a whole number" in problems[1]
     assert "'fast', not a number" in problems[2]
@@ -42,5 +42,5 @@ def test_all_problems_are_told_at_once() -> None:
 def test_a_missing_setting_is_named() -> None:
     given = defaults()
     del given["epochs"]
-    _, problems = settings.parse(given)
-    assert problems == ["  epochs: is not set; set it with `pulumi config set epochs VALUE`"]
+    _, problems = settings.parse(given, "local")
+    assert problems == ["  epochs: is not set; set it with `pulumi config set --stack local epochs VALUE`"]
