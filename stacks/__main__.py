@@ -1,23 +1,36 @@
 """The stack's program: reads the settings, runs the blueprints, exports their outputs."""
 
+from typing import Any
+
 import pulumi
 import settings
-from blueprints import platform, workloads
+from blueprints import planning, platform, workloads
 
 
 def main() -> None:
     """Runs the blueprints.
 
     Raises:
-        pulumi.RunError: the settings or the args of a component break a rule.
+        pulumi.RunError: the settings or the args of a component break a rule, or the plan does not fit.
     """
     chosen = settings.read()
+    decided = planning.decide(chosen)
+    export(planning.outputs(decided))
+    if chosen.target != "local":
+        if not pulumi.runtime.is_dry_run():
+            raise pulumi.RunError(f"target {chosen.target} is planned, but not provisioned yet; use `pulumi preview`")
+        return
     try:
         base = platform.build(chosen)
         work = workloads.build(chosen, base)
     except pulumi.InputPropertyError as error:
         raise pulumi.RunError(f"{error.property_path}: {error.reason}") from None
-    for name, value in {**platform.outputs(base), **workloads.outputs(work)}.items():
+    export({**platform.outputs(base), **workloads.outputs(work)})
+
+
+def export(outputs: dict[str, pulumi.Input[Any]]) -> None:
+    """Makes them outputs of the stack."""
+    for name, value in outputs.items():
         pulumi.export(name, value)
 
 

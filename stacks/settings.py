@@ -3,20 +3,25 @@ are in Pulumi.yaml."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
 import pulumi
+from accelstack.plan.machines import CLOUDS
+from accelstack.plan.request import POOL_KEYS, STACK_KEYS
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
 
-TARGETS = ("local",)
+TARGETS = ("local", *CLOUDS)
+PLAN_KEYS = (*(key for key in STACK_KEYS if key != "name"), *POOL_KEYS, "pools")
+"""Settings of the plan; it has their defaults, and says what each may be."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What `pulumi config` says of this stack; each field is the key of that name."""
+    """What `pulumi config` says of this stack; each field but `plan` is the key of that name."""
 
     target: str
     accelerator: str
@@ -30,6 +35,8 @@ class Settings:
     replicas: int
     rest_port: int
     grpc_port: int
+    plan: dict[str, Any]
+    """The settings of the plan that are given, by key."""
 
 
 TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
@@ -62,12 +69,12 @@ def read() -> Settings:
 
 def parse(given: dict[str, Any], stack: str) -> tuple[dict[str, Any], list[str]]:
     """The values by key, converted, and a line for each problem."""
-    known = {field.name: str(field.type) for field in fields(Settings)}
+    known = {field.name: str(field.type) for field in fields(Settings) if field.name != "plan"}
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for key in given.keys() - known.keys():
-        near = get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+    for key in given.keys() - known.keys() - set(PLAN_KEYS):
+        near = get_close_matches(key, [*known, *PLAN_KEYS], n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted({*known, *PLAN_KEYS}))}"
         problems.append(f"  {key}: is no setting; {hint} Remove it with `pulumi config rm --stack {stack} {key}`")
     for key, kind in known.items():
         convert, description = TYPES[kind]
@@ -81,6 +88,12 @@ def parse(given: dict[str, Any], stack: str) -> tuple[dict[str, Any], list[str]]
                 f"  {key}: is {given[key]!r}, not {description}; "
                 f"set it with `pulumi config set --stack {stack} {key} VALUE`"
             )
+    values["plan"] = {}
+    for key in given.keys() & set(PLAN_KEYS):
+        try:
+            values["plan"][key] = json.loads(given[key]) if key in ("pools", "versions") else given[key]
+        except ValueError:
+            problems.append(f"  {key}: {given[key]!r} is no table; write it into Pulumi.{stack}.yaml as one")
     if values.get("target", TARGETS[0]) not in TARGETS:
         problems.append(f"  target: {values['target']!r} is no target; use one of: {', '.join(TARGETS)}")
     return values, sorted(problems)

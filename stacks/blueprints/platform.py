@@ -36,9 +36,6 @@ def build(chosen: Settings) -> Platform:
 def outputs(base: Platform) -> dict[str, pulumi.Input[Any]]:
     """The stack outputs that tell of the platform."""
     return {
-        "plan": {"target": "local", "pools": base.cluster.pools, "capacity": "on_demand"},
         "cluster": {"name": base.cluster.name, "kubeconfig": base.cluster.kubeconfig, "pools": base.cluster.pools},
         "storage": {"uri": base.store.uri},
-        # nobody bills this machine by the hour, so there is no catalogue to date
-        "cost": {"hourly_usd": 0.0, "monthly_usd": 0.0, "catalogue_date": None},
     }

@@ -21,7 +21,9 @@ def pictures(folder: Path, classes: dict[str, int]) -> Path:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"target": "moon"}, "target: 'moon' is no target; use one of: local"),
+        ({"target": "moon"}, "target: 'moon' is no target; use one of: local, aws, gcp, azure"),
+        ({"nodes": "4"}, "nodes: 4: means nothing on target local"),
+        ({"pools": "train"}, "pools: 'train' is no table"),
         ({"epoch": "3"}, "epoch: is no setting; did you mean epochs?"),
         ({"epochs": "0"}, "epochs: is 0; it must be 1 or more"),
         ({"epochs": "many"}, "'epochs' must be of type 'integer'"),

@@ -73,7 +73,9 @@ def test_outputs_are_the_documented_ones(shared_checkout: Checkout, first_up: st
     assert outputs.keys() == {"plan", "cluster", "storage", "training", "model", "inference", "cost"}
     (pool,) = outputs["plan"]["pools"]
     assert (pool["accelerator"], pool["per_node"], pool["nodes"], pool["fabric"]) == ("cpu", 2, 1, "none")
-    assert outputs["cost"] == {"hourly_usd": 0, "monthly_usd": 0, "catalogue_date": None}
+    assert (pool["machine"], pool["hourly_usd"], pool["findings"]) == ("this machine", 0, [])
+    cost = outputs["cost"]
+    assert (cost["hourly_usd"], cost["monthly_usd"], cost["catalogue_date"]) == (0, 0, None)
     assert outputs["model"].keys() == {"name", "version", "digest", "uri"}
     assert outputs["model"]["version"] == "1"
     assert outputs["training"]["metrics"]["accuracy"] > 0.9

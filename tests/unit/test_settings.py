@@ -19,7 +19,9 @@ def defaults() -> dict[str, str]:
 def test_every_setting_is_declared_with_type_default_and_description_and_the_defaults_are_good() -> None:
     values, problems = settings.parse(defaults(), "local")
     assert problems == []
-    assert values.keys() == declared().keys() == {field.name for field in settings.fields(settings.Settings)}
+    asked = {"target": "local", "accelerator": "auto"}
+    assert values.pop("plan") == asked
+    assert values.keys() == declared().keys() == {field.name for field in settings.fields(settings.Settings)} - {"plan"}
     assert all(entry.keys() == {"type", "default", "description"} for entry in declared().values())
 
 
@@ -44,3 +46,13 @@ def test_a_missing_setting_is_named() -> None:
     del given["epochs"]
     _, problems = settings.parse(given, "local")
     assert problems == ["  epochs: is not set; set it with `pulumi config set --stack local epochs VALUE`"]
+
+
+def test_settings_of_the_plan_are_passed_on_and_tables_among_them_are_read() -> None:
+    given = {**defaults(), "nodes": "4", "pools": '{"train": {"accelerator": "L4:1"}}'}
+    values, problems = settings.parse(given, "local")
+    assert problems == []
+    assert values["plan"]["nodes"] == "4"
+    assert values["plan"]["pools"] == {"train": {"accelerator": "L4:1"}}
+    _, problems = settings.parse({**given, "pools": "train"}, "local")
+    assert problems == ["  pools: 'train' is no table; write it into Pulumi.local.yaml as one"]

@@ -3,6 +3,7 @@
 import importlib
 import math
 import os
+import platform
 import re
 from typing import Any, TypedDict
 
@@ -18,6 +19,8 @@ class Machine(TypedDict):
     """Processor cores that this process may use."""
     memory_gib: float
     """Main memory, in GiB."""
+    architecture: str
+    """`x86_64` or `arm64`."""
     gpus: list[str]
     """Product name of each GPU."""
 
@@ -25,7 +28,12 @@ class Machine(TypedDict):
 def find() -> Machine:
     """This machine, as it is now."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Machine(cores=cores, memory_gib=round(psutil.virtual_memory().total / 2**30, 1), gpus=_gpus())
+    return Machine(
+        cores=cores,
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        architecture={"aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+        gpus=_gpus(),
+    )
 
 
 def _gpus() -> list[str]:

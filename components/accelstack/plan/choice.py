@@ -1,0 +1,204 @@
+"""Which machine type, in which zones, a pool gets; or what there is instead."""
+
+from dataclasses import dataclass
+
+from accelstack.plan import accelerators
+from accelstack.plan.findings import Finding, Severity
+from accelstack.plan.machines import CLOUDS, Machine, Offer, machines, offers
+from accelstack.plan.request import PoolRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A machine type and its offer in the region."""
+
+    machine: Machine
+    offer: Offer
+
+
+def candidates(pool: PoolRequest, target: str) -> list[Machine]:
+    """The machine types of a cloud that have the accelerator, the count and the rest that the pool asks for."""
+    wanted = accelerators.forms(pool.accelerator)
+    return [
+        machine
+        for machine in machines(target)
+        if machine.accelerator in wanted
+        and (machine.per_node == pool.per_node or not pool.per_node)
+        and pool.machine in ("", machine.name)
+        and pool.capacity in machine.capacity
+        and machine.vcpus >= pool.vcpus
+        and machine.memory_gib >= pool.memory_gib
+        and pool.fabric in ("auto", "none", machine.fabric)
+        and pool.architecture in ("any", machine.architecture)
+    ]
+
+
+def cheapest(pool: PoolRequest, target: str, region: str) -> Choice | None:
+    """The cheapest machine type in a region that the pool can have, unknown prices last; None where there is none."""
+    found = [
+        Choice(machine, offer)
+        for machine in candidates(pool, target)
+        if (offer := offers(target).get(region, {}).get(machine.name)) and set(pool.zones) <= set(offer.zones)
+    ]
+    return min(found, key=lambda choice: _rank(choice, pool.capacity), default=None)
+
+
+def _rank(choice: Choice, capacity: str) -> tuple[bool, float, int, float, str]:
+    price = choice.offer.price(capacity)
+    machine = choice.machine
+    return (price is None, price.usd if price else 0, machine.vcpus, machine.memory_gib, machine.name)
+
+
+def choose(pool: PoolRequest, target: str, region: str) -> tuple[Choice | None, list[Finding]]:
+    """The machine type that a pool gets in a region, or every reason why it gets none."""
+    ambiguous = _several_counts(pool, target, region)
+    if ambiguous:
+        return None, [ambiguous]
+    choice = cheapest(pool, target, region)
+    if choice is None:
+        return None, [_why_not(pool, target, region)]
+    return choice, [*_form(pool, choice, target, region), *_reserved_type(pool, choice)]
+
+
+def _reserved_type(pool: PoolRequest, choice: Choice) -> list[Finding]:
+    """The error that a reservation could be of several machine types: it is of one, and no other can use it."""
+    if not pool.reservation or pool.machine:
+        return []
+    here = offers(choice.machine.target)[choice.offer.region]
+    names = [
+        machine.name
+        for machine in candidates(pool, choice.machine.target)
+        if machine.name in here and set(pool.zones) <= set(here[machine.name].zones)
+    ]
+    if len(names) < 2:
+        return []
+    reason = f"a reservation is of one machine type, and this could be of {_list(names)}"
+    return [Finding(Severity.ERROR, f"{pool.path}machine", "not given", reason, "set machine to the reservation's")]
+
+
+def _several_counts(pool: PoolRequest, target: str, region: str) -> Finding | None:
+    """A pool that leaves its count open where machines have several."""
+    if pool.per_node or pool.accelerator == "cpu":
+        return None
+    here = offers(target).get(region, {})
+    counts = sorted({machine.per_node for machine in candidates(pool, target) if machine.name in here})
+    if len(counts) < 2:
+        return None
+    return Finding(
+        Severity.ERROR,
+        f"{pool.path}per_node",
+        "not given",
+        f"{pool.accelerator} comes with {_list(counts)} per node in {region}",
+        f"set per_node to one of them, or write {pool.accelerator}:{counts[-1]}",
+    )
+
+
+def _form(pool: PoolRequest, choice: Choice, target: str, region: str) -> list[Finding]:
+    """A warning where a general name such as `A100` could have meant another form too."""
+    others = sorted(
+        {
+            machine.accelerator
+            for machine in candidates(pool, target)
+            if machine.name in offers(target)[region] and machine.accelerator != choice.machine.accelerator
+        }
+    )
+    if not others:
+        return []
+    return [
+        Finding(
+            Severity.WARNING,
+            f"{pool.path}accelerator",
+            pool.accelerator,
+            f"means {choice.machine.accelerator} here ({choice.machine.name}); {_list(others)} would fit as well",
+            "write the full name to fix it",
+        )
+    ]
+
+
+def _why_not(pool: PoolRequest, target: str, region: str) -> Finding:
+    """The first thing, from the most general on, that leaves no machine type."""
+    error = Severity.ERROR
+    left = [machine for machine in machines(target) if machine.accelerator in accelerators.forms(pool.accelerator)]
+    if not left:
+        others = [cloud for cloud in CLOUDS if _has(cloud, pool.accelerator)]
+        where = f"it is on {_list(others)}" if others else "no cloud in the tables has it"
+        reason, fix = f"is not on {target}; {where}", f"see `accelstack gpus {pool.accelerator}`"
+        return Finding(error, f"{pool.path}accelerator", pool.accelerator, reason, fix)
+    if pool.per_node and not any(machine.per_node == pool.per_node for machine in left):
+        counts = sorted({machine.per_node for machine in left})
+        reason = f"no machine of {target} has {pool.per_node} {pool.accelerator}; there are {_list(counts)}"
+        return Finding(error, f"{pool.path}per_node", str(pool.per_node), reason, "use one of these counts")
+    left = [machine for machine in left if machine.per_node == pool.per_node or not pool.per_node]
+    sold = sorted({capacity for machine in left for capacity in machine.capacity})
+    for path, value, fitting, reason, fix in (
+        (
+            "machine",
+            pool.machine,
+            [machine for machine in left if pool.machine in ("", machine.name)],
+            f"{pool.accelerator}:{pool.per_node or 'any'} machines on {target} are {_list([m.name for m in left])}",
+            "use one of these, or leave it out",
+        ),
+        (
+            "architecture",
+            pool.architecture,
+            [machine for machine in left if pool.architecture in ("any", machine.architecture)],
+            f"{pool.accelerator} machines of {target} are {_list(sorted({m.architecture for m in left}))}",
+            f"build the images for {left[0].architecture}",
+        ),
+        (
+            "fabric",
+            pool.fabric,
+            [machine for machine in left if pool.fabric in ("auto", "none", machine.fabric)],
+            f"machines with {pool.accelerator}:{pool.per_node} on {target} have {_fabrics(left)}",
+            "use auto to take what the machine has",
+        ),
+        (
+            "capacity",
+            pool.capacity,
+            [machine for machine in left if pool.capacity in machine.capacity],
+            f"{_list([machine.name for machine in left])} cannot be had so; it is sold as {_list(sold)}",
+            "use one of these",
+        ),
+        (
+            "vcpus",
+            str(pool.vcpus),
+            [machine for machine in left if machine.vcpus >= pool.vcpus],
+            f"the largest such machine has {max(machine.vcpus for machine in left)}",
+            "ask for fewer",
+        ),
+        (
+            "memory_gib",
+            f"{pool.memory_gib:g}",
+            [machine for machine in left if machine.memory_gib >= pool.memory_gib],
+            f"the largest such machine has {max(machine.memory_gib for machine in left):g}",
+            "ask for less",
+        ),
+    ):
+        if not fitting:
+            return Finding(error, f"{pool.path}{path}", value, reason, fix)
+    fitting = candidates(pool, target)
+    if not fitting:
+        reason = f"no machine of {target} has all that is asked for together"
+        fix = f"see `accelstack gpus {pool.accelerator}` for what each has"
+        return Finding(error, f"{pool.path}accelerator", pool.accelerator, reason, fix)
+    names = {machine.name for machine in fitting}
+    regions = sorted(found for found, here in offers(target).items() if names & here.keys())
+    if region not in regions:
+        where = f"it is in {_list(regions)}" if regions else "the tables know no region that has it"
+        reason = f"{_list(sorted(names))} is not offered there; {where}"
+        return Finding(error, "region", region, reason, "use one of these regions" if regions else "ask the vendor")
+    zones = sorted({zone for name, here in offers(target)[region].items() if name in names for zone in here.zones})
+    reason = f"{_list(sorted(names))} is not in all of these zones; in {region} it is in {_list(zones)}"
+    return Finding(error, f"{pool.path}zones", " ".join(pool.zones), reason, "use one of these zones")
+
+
+def _has(target: str, accelerator: str) -> bool:
+    return any(machine.accelerator in accelerators.forms(accelerator) for machine in machines(target))
+
+
+def _fabrics(found: list[Machine]) -> str:
+    return _list(sorted({machine.fabric if machine.fabric != "none" else "no fabric" for machine in found}))
+
+
+def _list(words: list[str] | list[int]) -> str:
+    return ", ".join(map(str, words))

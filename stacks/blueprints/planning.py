@@ -1,0 +1,36 @@
+"""The plan of a stack: decided before the first resource, printed once, exported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+from accelstack import report
+from accelstack.local import planning as local
+from accelstack.plan import plan as plans
+from accelstack.plan.findings import errors
+from accelstack.plan.plan import Plan
+from settings import Settings
+
+
+def decide(chosen: Settings) -> Plan:
+    """The plan of the settings, printed in previews.
+
+    Raises:
+        pulumi.RunError: the plan does not fit; every reason at once.
+    """
+    given = {"name": f"{pulumi.get_project()}-{pulumi.get_stack()}", **chosen.plan}
+    decided = local.plan(given) if chosen.target == "local" else plans.plan(given)
+    wrong = errors(decided.findings)
+    if wrong:
+        lines = [f"  {finding}" for finding in wrong]
+        raise pulumi.RunError("\n".join(["the plan of this stack does not fit; nothing was created:", *lines]))
+    if pulumi.runtime.is_dry_run():
+        pulumi.log.info("\n" + report.text(report.plan(decided)))
+    return decided
+
+
+def outputs(decided: Plan) -> dict[str, pulumi.Input[Any]]:
+    """The stack outputs that tell of the plan."""
+    plan = plans.as_dict(decided)
+    return {"cost": plan.pop("cost"), "plan": plan}

@@ -1,0 +1,176 @@
+"""What a user may ask wrongly, and what the plan says of it."""
+
+from typing import Any
+
+import pytest
+from accelstack.plan.findings import Finding, Severity
+from accelstack.plan.plan import Plan, plan
+
+H100 = {"target": "aws", "region": "us-east-1", "accelerator": "H100", "per_node": 8, "nodes": 2, "zones": ["use1-az1"]}
+
+
+def found(decided: Plan, name: str) -> list[Finding]:
+    """The errors about a property."""
+    return [f for f in decided.findings if f.property == name and f.severity is not Severity.WARNING]
+
+
+def test_a_good_request_fits_and_says_all() -> None:
+    decided = plan(H100)
+    assert decided.fits
+    gpu, system = decided.pools
+    assert (gpu.machine.name, gpu.machine.accelerator, gpu.gpus) == ("p5.48xlarge", "H100-80", 16)
+    assert (gpu.fabric.name, gpu.fabric.count) == ("efa", 32)
+    assert (gpu.terms.placement, gpu.terms.zones) == ("cluster", ("use1-az1",))
+    assert system.name == "system"
+    assert decided.versions["kubernetes"]
+    assert decided.estimate.monthly_usd
+    assert [need.amount for need in decided.quotas if need.title.endswith("P instances")] == [384]
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "rule", "fix"),
+    [
+        ({"accelerator": "H10"}, "accelerator", "no known accelerator", "accelstack gpus"),
+        ({"accelerator": "TPU-v6e", "per_node": 4}, "accelerator", "is not on aws; it is on gcp", "gpus TPU-v6e"),
+        ({"region": "eu-west-3"}, "region", "not offered there; it is in", "one of these regions"),
+        ({"region": "us-esat-1"}, "region", "no known region of aws", "us-east-1"),
+        ({"region": ""}, "region", "needs a region", "us-east-1"),
+        ({"target": "awz"}, "target", "no known target", "did you mean aws"),
+        ({"per_node": 3}, "per_node", "there are 1, 8", "one of these counts"),
+        ({"per_node": 0}, "per_node", "comes with 1, 8 per node", "set per_node"),
+        ({"accelerator": "H100:8", "per_node": 4}, "per_node", "contradicts", "once"),
+        ({"capacity": "sport"}, "capacity", "no known capacity type", "did you mean spot"),
+        ({"capacity": "flex_start"}, "capacity", "sold as", "one of these"),
+        ({"capacity": "spot", "reservation": "cr-1"}, "reservation", "never uses a reservation", "leave the"),
+        ({"capacity": "reservation"}, "reservation", "needs the reservation's id", "set reservation"),
+        ({"capacity": "block", "reservation": "cr-1", "zones": "use1-az1,use1-az2"}, "zones", "one zone", "alone"),
+        ({"capacity": "block", "reservation": "cr-1", "zones": ()}, "zones", "lies in one zone", "name the res"),
+        (
+            {
+                "accelerator": "H200",
+                "region": "us-east-2",
+                "capacity": "block",
+                "reservation": "cr-1",
+                "zones": "use2-az3",
+            },
+            "machine",
+            "could be of p5e.48xlarge, p5en.48xlarge",
+            "the reservation's",
+        ),
+        ({"machine": "p4d.24xlarge"}, "machine", "machines on aws are p5.48xlarge", "use one of these"),
+        ({"zones": ["use1-az9"]}, "zones", "it is in use1-az1", "one of these zones"),
+        ({"fabric": "infiniband"}, "fabric", "have efa", "auto"),
+        ({"accelerator": "L4", "per_node": 1, "vcpus": 1000}, "vcpus", "the largest such machine has", "fewer"),
+        ({"accelerator": "T4", "per_node": 1, "nodes": 1, "zones": (), "fabric": "tcpx"}, "fabric", "have", "auto"),
+        ({"architecture": "arm64"}, "architecture", "are x86_64", "build the images for x86_64"),
+        ({"versions": {"driver": "450.80"}}, "versions.driver", "driver must be", "driver"),
+        ({"versions": {"kubernetes": "1.25"}}, "versions.kubernetes", "kubernetes must be", "1."),
+        ({"versions": {"kubernets": "1.34"}}, "versions.kubernets", "no known component", "did you mean kubernetes"),
+        ({"versions": {"kueue": "new"}}, "versions.kueue", "is no version", "such as"),
+        ({"cidr": "10.0.0.0/24"}, "cidr", "has 256 addresses", "use a /"),
+        ({"cidr": "10.0.0.0/8"}, "cidr", "networks on aws are /16 to /28", "10.0.0.0/16"),
+        ({"cidr": "8.8.0.0/16"}, "cidr", "no private range", "10.0.0.0/16"),
+        ({"cidr": "ten"}, "cidr", "no IPv4 range", "10.0.0.0/16"),
+        ({"budget": 1000}, "budget", "the plan costs", "a budget of"),
+        ({"budget": -1}, "budget", "is not a number of 0 or more", "use a number"),
+        ({"nodes": 0}, "nodes", "below 1", "1 or more"),
+        ({"nodes": "many"}, "nodes", "not a whole number", "use a whole number"),
+        ({"nodes": True}, "nodes", "not a whole number", "use a whole number"),
+        ({"min_nodes": 5}, "min_nodes", "more than the 2 nodes", "raise nodes"),
+        ({"name": "x" * 101}, "name", "at most 100", "use xxx"),
+        ({"name": "no spaces please"}, "name", "no cluster name on aws", "use no-spaces-please"),
+        ({"pools": ["a"]}, "pools", "no table of pools", "use {"),
+        ({"pools": {"a": 1}}, "pools.a", "no table of settings", "accelerator"),
+        ({"pools": {"a": {"acelerator": "L4"}}}, "pools.a.acelerator", "setting of a pool", "did you mean accelerator"),
+        ({"pools": {"train": {"capacity": "flex_start"}}}, "pools.train.capacity", "sold as", "one of these"),
+    ],
+)
+def test_each_mistake_is_named_with_value_rule_and_fix(change: dict[str, Any], name: str, rule: str, fix: str) -> None:
+    decided = plan({**H100, **change})
+    assert not decided.fits
+    (finding,) = found(decided, name)
+    assert rule in finding.rule
+    assert fix in finding.fix
+
+
+def test_every_mistake_is_told_in_one_go() -> None:
+    wrong = {"capacity": "spot", "reservation": "cr-1", "cidr": "10.0.0.0/26", "budget": 5, "name": "a b"}
+    decided = plan({**H100, **wrong, "versions": {"kubernetes": "1.25"}})
+    named = {finding.property for finding in decided.findings if finding.severity is not Severity.WARNING}
+    assert named >= {"reservation", "cidr", "budget", "name", "versions.kubernetes"}
+
+
+def test_a_name_too_long_for_one_cloud_is_good_on_another() -> None:
+    assert plan({**H100, "name": "x" * 41}).fits
+    google = {"target": "gcp", "region": "us-central1", "accelerator": "L4:1", "name": "x" * 41}
+    assert found(plan(google), "name")
+
+
+def test_general_names_mean_what_the_machine_has_and_the_plan_says_which() -> None:
+    decided = plan({**H100, "accelerator": "A100", "zones": []})
+    (gpu, _) = decided.pools
+    assert gpu.machine.accelerator.startswith("A100-")
+    warning = next(finding for finding in decided.findings if finding.property == "accelerator")
+    assert warning.severity is Severity.WARNING
+    assert gpu.machine.accelerator in warning.rule
+
+
+def test_pools_take_what_they_leave_out_from_the_stack() -> None:
+    pools = {"train": {}, "serve": {"accelerator": "L4", "per_node": 1, "nodes": 6, "min_nodes": 0, "zones": []}}
+    decided = plan({**H100, "pools": pools})
+    train, serve, _ = decided.pools
+    assert (train.name, train.machine.name, train.nodes) == ("train", "p5.48xlarge", 2)
+    assert (serve.name, serve.machine.accelerator, serve.min_nodes, serve.nodes) == ("serve", "L4", 0, 6)
+
+
+def test_a_pool_named_system_takes_the_place_of_the_usual_one() -> None:
+    decided = plan({**H100, "pools": {"system": {"accelerator": "cpu:8", "zones": []}}})
+    assert [(pool.name, pool.machine.vcpus) for pool in decided.pools] == [("system", 8)]
+
+
+def test_training_that_would_fall_back_to_tcp_is_told_with_the_machine_that_would_not() -> None:
+    decided = plan({**H100, "accelerator": "L4", "per_node": 1, "zones": []})
+    warning = next(finding for finding in decided.findings if finding.property == "fabric")
+    assert "uses TCP" in warning.rule
+    assert "fabric: efa" in warning.fix
+    assert plan({**H100, "accelerator": "L4", "per_node": 1, "fabric": "efa"}).pools[0].fabric.name == "efa"
+
+
+@pytest.mark.parametrize(
+    ("change", "placement"),
+    [
+        ({}, "cluster"),
+        ({"capacity": "spot"}, "cluster"),
+        ({"capacity": "reservation", "reservation": "cr-1"}, "reservation"),
+        ({"capacity": "block", "reservation": "cr-1"}, "reservation"),
+        ({"capacity": "reservation", "reservation": "cr-1", "placement_group": "mine"}, "mine"),
+        ({"nodes": 1}, "none"),
+    ],
+)
+def test_a_placement_group_is_never_added_to_a_reservation_that_was_not_made_in_it(
+    change: dict[str, Any], placement: str
+) -> None:
+    assert plan({**H100, **change}).pools[0].terms.placement == placement
+
+
+def test_an_unknown_price_is_unknown_and_never_0() -> None:
+    decided = plan({**H100, "accelerator": "H200", "region": "us-west-2", "zones": [], "capacity": "on_demand"})
+    gpu = decided.pools[0]
+    for pool in decided.pools:
+        assert pool.hourly_usd != 0
+    unknown = plan({**H100, "region": "sa-east-1", "zones": [], "budget": 1e9})
+    assert unknown.pools[0].hourly_usd is None
+    assert unknown.estimate.monthly_usd is None
+    assert "pool gpu" in unknown.estimate.unknown
+    assert any(f.property == "budget" and f.severity is Severity.WARNING for f in unknown.findings)
+    assert gpu.machine.accelerator == "H200"
+
+
+def test_storage_and_egress_are_in_the_estimate_where_they_are_given() -> None:
+    plain = plan(H100)
+    more = plan({**H100, "storage_gib": 1000, "egress_gib": 100})
+    assert {item.name for item in more.estimate.items} - {item.name for item in plain.estimate.items} == {
+        "object storage",
+        "egress",
+    }
+    assert more.estimate.known_monthly_usd > plain.estimate.known_monthly_usd
