@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
-from accelstack import report
 from accelstack.local import planning as local
 from accelstack.plan import plan as plans
 from accelstack.plan.findings import errors
 from accelstack.plan.plan import Plan
+from accelstack.report import layout
+from accelstack.report import plans as shown
 from settings import Settings
 
 
@@ -26,7 +27,7 @@ def decide(chosen: Settings) -> Plan:
         lines = [f"  {finding}" for finding in wrong]
         raise pulumi.RunError("\n".join(["the plan of this stack does not fit; nothing was created:", *lines]))
     if pulumi.runtime.is_dry_run():
-        pulumi.log.info("\n" + report.text(report.plan(decided)))
+        pulumi.log.info("\n" + layout.text(shown.plan(decided)))
     return decided
 
 

@@ -6,8 +6,9 @@ Renew them with `pytest tests/golden --snapshot-update`, and read the difference
 from typing import Any
 
 import pytest
-from accelstack import report
 from accelstack.plan.plan import as_dict, plan
+from accelstack.report import layout
+from accelstack.report import plans as shown
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
@@ -116,7 +117,7 @@ class TextFile(SingleFileSnapshotExtension):
 @pytest.mark.parametrize("name", PLANS)
 def test_a_plan_reads_as_before(name: str, snapshot: SnapshotAssertion) -> None:
     decided = plan(PLANS[name])
-    assert report.text(report.plan(decided)) == snapshot(extension_class=TextFile, name=name)
+    assert layout.text(shown.plan(decided)) == snapshot(extension_class=TextFile, name=name)
     assert as_dict(decided) == snapshot(extension_class=JSONSnapshotExtension, name=name)
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import typer
 
-from accelstack import report
 from accelstack.cli.main import emit
 from accelstack.plan.accelerators import KINDS, NAMES, forms
 from accelstack.plan.findings import one_of
 from accelstack.plan.machines import CLOUDS, Machine, machines, offers
+from accelstack.report import catalogue as shown
+from accelstack.report import layout
 
 
 def gpus(name: str | None, as_json: bool) -> None:
@@ -19,31 +20,24 @@ def gpus(name: str | None, as_json: bool) -> None:
         typer.BadParameter: no accelerator has that name.
     """
     wanted = forms(_known("NAME", name, NAMES)) if name else tuple(kind for kind in KINDS if kind != "cpu")
-    found = [
-        (machine, sum(machine.name in here for here in offers(target).values()))
-        for target in CLOUDS
-        for machine in machines(target)
-        if machine.accelerator in wanted
-    ]
+    found = [machine for target in CLOUDS for machine in machines(target) if machine.accelerator in wanted]
     order = {kind: index for index, kind in enumerate(KINDS)}
-    found.sort(key=lambda pair: (order[pair[0].accelerator], CLOUDS.index(pair[0].target), pair[0].per_node))
+    found.sort(key=lambda machine: (order[machine.accelerator], CLOUDS.index(machine.target), machine.per_node))
     if as_json:
-        emit([{**asdict(machine), "regions": _regions(machine)} for machine, _ in found])
+        emit([{**asdict(machine), "regions": _regions(machine)} for machine in found])
         return
-    console = report.console()
+    console = layout.console()
     if name:
         for kind in (KINDS[form] for form in wanted):
             memory = f", {kind.memory_gib:g} GiB" if kind.memory_gib else ""
             driver = f", driver {kind.driver} or newer" if kind.driver else ""
             console.print(f"{kind.name}: {kind.vendor} {kind.kind}{memory}{driver}", highlight=False)
-        console.print(report.machines(found))
-        for machine, _ in found:
+        console.print(shown.machines([(machine, len(_regions(machine))) for machine in found]))
+        for machine in found:
             if machine.note:
                 console.print(f"{machine.name}: {machine.note}", highlight=False)
-        if not found:
-            console.print("No machine of the tables has it.")
         return
-    console.print(report.accelerators([machine for machine, _ in found]))
+    console.print(shown.accelerators(found))
 
 
 def prices(target: str | None, region: str | None, accelerator: str | None, as_json: bool) -> None:
@@ -69,7 +63,7 @@ def prices(target: str | None, region: str | None, accelerator: str | None, as_j
     if as_json:
         emit([{"target": m.target, "accelerator": m.accelerator, "per_node": m.per_node, **asdict(o)} for m, o in rows])
         return
-    report.console().print(report.prices([(m, o.region, o.prices) for m, o in rows]))
+    layout.console().print(shown.prices([(m, o.region, o.prices) for m, o in rows]))
 
 
 def _regions(machine: Machine) -> list[str]:

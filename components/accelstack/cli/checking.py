@@ -6,7 +6,6 @@ from typing import Any
 
 import typer
 
-from accelstack import report
 from accelstack.checks import Check, State
 from accelstack.cli import accounts
 from accelstack.cli.main import emit
@@ -15,6 +14,7 @@ from accelstack.plan import quota
 from accelstack.plan.findings import Severity
 from accelstack.plan.machines import CLOUDS, offers
 from accelstack.plan.plan import Plan
+from accelstack.report import checks, layout
 
 
 def doctor(given: dict[str, Any], as_json: bool) -> int:
@@ -32,7 +32,7 @@ def doctor(given: dict[str, Any], as_json: bool) -> int:
     if as_json:
         emit([asdict(check) for check in found])
     else:
-        report.console().print(report.checks(found))
+        layout.console().print(checks.checks(found))
     return int(any(check.state is State.FAILED for check in found))
 
 

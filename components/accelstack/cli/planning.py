@@ -6,13 +6,14 @@ from typing import Any, cast
 import typer
 import yaml
 
-from accelstack import report
 from accelstack.cli.main import emit
 from accelstack.plan import compare as comparison
 from accelstack.plan import plan as plans
 from accelstack.plan import quota
 from accelstack.plan.findings import Finding, Severity
 from accelstack.plan.request import POOL_KEYS, STACK_KEYS
+from accelstack.report import layout
+from accelstack.report import plans as shown
 
 KEYS = (*STACK_KEYS, *POOL_KEYS, "pools")
 
@@ -46,7 +47,7 @@ def plan(given: dict[str, Any], account: bool, as_json: bool) -> int:
     if as_json:
         emit(plans.as_dict(decided))
     else:
-        report.console().print(report.plan(decided))
+        layout.console().print(shown.plan(decided))
     return exit_code(decided.findings)
 
 
@@ -56,11 +57,11 @@ def compare(given: dict[str, Any], as_json: bool) -> int:
     if as_json:
         emit({"options": [option.as_dict() for option in options], "findings": plans.findings_dict(found)})
     else:
-        console = report.console()
-        for line in report.findings(found):
+        console = layout.console()
+        for line in shown.findings(found):
             console.print(line)
         if options:
-            console.print(report.options(options))
+            console.print(shown.options(options))
             console.print("Known prices first. Prices do not show what is available; capacity is known at launch.")
         elif not found:
             console.print(f"No target has it so; see `accelstack gpus {given.get('accelerator', '')}`.")
