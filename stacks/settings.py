@@ -91,7 +91,8 @@ def parse(given: dict[str, Any], stack: str) -> tuple[dict[str, Any], list[str]]
     values["plan"] = {}
     for key in given.keys() & set(PLAN_KEYS):
         try:
-            values["plan"][key] = json.loads(given[key]) if key in ("pools", "versions") else given[key]
+            table = key in ("pools", "versions") or (key == "zones" and given[key].startswith("["))
+            values["plan"][key] = json.loads(given[key]) if table else given[key]
         except ValueError:
             problems.append(f"  {key}: {given[key]!r} is no table; write it into Pulumi.{stack}.yaml as one")
     if values.get("target", TARGETS[0]) not in TARGETS:

@@ -4,6 +4,9 @@ import socket
 from dataclasses import dataclass
 from enum import StrEnum
 
+PATIENCE = 5
+"""Seconds to wait for an answer."""
+
 
 class State(StrEnum):
     """How a check went."""
@@ -24,10 +27,10 @@ class Check:
     """The command, or the step, that mends it; empty where nothing need be done."""
 
 
-def reachable(name: str, host: str, port: int, fix: str, seconds: float = 5) -> Check:
+def reachable(name: str, host: str, port: int, fix: str) -> Check:
     """Whether a TCP connection can be made from here."""
     try:
-        with socket.create_connection((host, port), timeout=seconds):
+        with socket.create_connection((host, port), timeout=PATIENCE):
             return Check(name, State.OK, f"{host}:{port} answers")
     except OSError as error:
         return Check(name, State.FAILED, f"{host}:{port} cannot be reached from here ({error})", fix)

@@ -8,12 +8,16 @@ import pytest
 import responses
 from accelstack.aws import account as aws
 from accelstack.azure import account as azure
+from accelstack.cli import accounts
+from accelstack.cli.main import app
 from accelstack.gcp import account as gcp
 from accelstack.plan.findings import Severity
 from accelstack.plan.quota import Limit, Need, compare
 from azure.core.credentials import AccessToken
+from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 from googleapiclient.http import HttpMockSequence
+from typer.testing import CliRunner
 
 
 def need(target: str, quota: str, service: str = "ec2", unit: str = "vcpus", amount: int = 768) -> Need:
@@ -88,6 +92,31 @@ def test_aws_leaves_out_what_may_not_be_read_and_the_plan_warns(session: Stubbed
     assert "could not be read" in finding.rule
 
 
+def test_aws_tells_of_a_login_that_is_over(session: StubbedSession) -> None:
+    session.stubs["service-quotas"].add_client_error("get_service_quota", "ExpiredTokenException")
+    with pytest.raises(ClientError, match="ExpiredToken"):
+        aws.limits("us-east-1", [need("aws", "L-1")], session)
+
+
+def test_the_command_holds_a_plan_against_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ["plan", "--target", "aws", "--region", "us-east-1", "--accelerator", "H100:8", "--zones", "use1-az1"]
+    monkeypatch.setattr(aws, "limits", lambda _, needs: {each.quota: Limit(1e6, 0) for each in needs})
+    assert CliRunner().invoke(app, [*asked, "--account"]).exit_code == 0
+    monkeypatch.setattr(aws, "limits", lambda _, needs: {each.quota: Limit(8, 0) for each in needs})
+    result = CliRunner().invoke(app, [*asked, "--account"])
+    assert result.exit_code == 1
+    assert "the account may have 8 vcpus of Running On-Demand P instances" in " ".join(result.stdout.split())
+
+
+def test_an_account_that_cannot_be_read_is_a_warning_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(azure.SUBSCRIPTION, raising=False)
+    limits, problem = accounts.limits("azure", "eastus", [need("azure", "cores")])
+    assert limits == {}
+    assert problem
+    assert problem.severity is Severity.WARNING
+    assert "AZURE_SUBSCRIPTION_ID is not set" in problem.rule
+
+
 def test_google_tells_limit_and_use_of_regional_and_global_quotas() -> None:
     region = {"quotas": [{"metric": "NVIDIA_H100_GPUS", "limit": 16, "usage": 8}]}
     project = {"quotas": [{"metric": "GPUS_ALL_REGIONS", "limit": 64, "usage": 8}]}
@@ -96,7 +125,7 @@ def test_google_tells_limit_and_use_of_regional_and_global_quotas() -> None:
         need("gcp", "NVIDIA_H100_GPUS", unit="gpus", amount=16),
         Need("gcp", "us-central1", "compute", "GPUS_ALL_REGIONS", "", "gpus", "global", 16, ("train",)),
     ]
-    limits = gcp.limits("p", "us-central1", wanted, http)
+    limits = gcp.limits("us-central1", wanted, "p", http)
     assert limits == {"NVIDIA_H100_GPUS": Limit(16, 8), "GPUS_ALL_REGIONS": Limit(64, 8)}
     assert [finding.property for finding in compare(wanted, limits)] == ["quota.NVIDIA_H100_GPUS"]
 
@@ -112,7 +141,7 @@ def test_google_tells_newer_quotas_by_family() -> None:
     }
     http = HttpMockSequence([({"status": "200"}, json.dumps(answer))])
     wanted = [need("gcp", name, "compute.googleapis.com", "gpus", 16)]
-    assert gcp.limits("p", "us-east-1", wanted, http) == {name: Limit(32.0, None)}
+    assert gcp.limits("us-east-1", wanted, "p", http) == {name: Limit(32.0, None)}
 
 
 AZURE = "https://management.azure.com/subscriptions/sub"

@@ -6,7 +6,8 @@ Renew them with `pytest tests/golden --snapshot-update`, and read the difference
 from typing import Any
 
 import pytest
-from accelstack.plan.plan import as_dict, plan
+from accelstack.plan.export import as_dict
+from accelstack.plan.plan import plan
 from accelstack.report import layout
 from accelstack.report import plans as shown
 from syrupy.assertion import SnapshotAssertion

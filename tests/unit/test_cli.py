@@ -99,6 +99,34 @@ def test_an_unknown_stack_or_project_is_told_with_what_there_is(tmp_path: Path) 
     assert "no Pulumi.yaml" in " ".join(run("plan", "--stack", "dev", "--project", "/").stderr.replace("│", "").split())
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("config: [", "is no YAML"),
+        ("config: 5", "is no table of settings"),
+        ("config: {5: 6}", "is no table of settings"),
+        ("- a", "holds no settings"),
+        ("config: {mine:budget: {secure: abc}}", "budget is secret"),
+        ("config: {mine:budgte: 100}", "did you mean budget"),
+    ],
+)
+def test_an_odd_stack_file_is_refused_with_the_reason(tmp_path: Path, content: str, reason: str) -> None:
+    (project(tmp_path) / "stacks" / "Pulumi.odd.yaml").write_text(content)
+    result = run("plan", "--stack", "odd", "--project", str(tmp_path))
+    assert result.exit_code == 2
+    assert reason in " ".join(result.stderr.replace("│", "").split())
+
+
+def test_the_command_plans_a_stack_under_the_name_that_its_preview_gives_it(tmp_path: Path) -> None:
+    text = (project(tmp_path) / "Pulumi.yaml").read_text()
+    (tmp_path / "Pulumi.yaml").write_text(text.replace("name: mine", f"name: {'m' * 100}"))
+    file = tmp_path / "stacks" / "Pulumi.dev.yaml"
+    file.write_text(file.read_text().replace("mine:", "m" * 100 + ":"))
+    result = run("plan", "--stack", "dev", "--project", str(tmp_path))
+    assert result.exit_code == 1
+    assert "at most 100" in " ".join(result.stdout.split())
+
+
 def test_this_machine_is_planned_too_and_costs_nothing() -> None:
     answer = as_json("plan", "--target", "local", "--accelerator", "cpu:1")
     assert answer["cost"]["hourly_usd"] == 0
@@ -117,6 +145,10 @@ def test_compare_lists_every_target_and_region_known_prices_first() -> None:
     assert prices[: len(known)] == known
     assert run("plan", "--compare", "--accelerator", "A100-80:3").exit_code == 1
     assert run("plan", "--compare", "--accelerator", "A100-8O").exit_code == 2
+    assert run("plan", "--compare", "--accelerator", "L4:1", "--region", "moon").exit_code == 2
+    cheap = as_json("plan", "--compare", "--accelerator", "L4:1", "--budget", "600")["options"]
+    assert 0 < len([option for option in cheap if option["monthly_usd"]]) < len(options) * 10
+    assert all(option["monthly_usd"] is None or option["monthly_usd"] <= 600 for option in cheap)
     only = as_json("plan", "--compare", "--accelerator", "L4:1", "--target", "gcp", "--region", "us-central1")
     assert {(option["target"], option["region"]) for option in only["options"]} == {("gcp", "us-central1")}
 

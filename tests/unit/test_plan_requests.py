@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from accelstack.plan.export import as_dict
 from accelstack.plan.findings import Finding, Severity
 from accelstack.plan.plan import Plan, plan
 
@@ -43,8 +44,8 @@ def test_a_good_request_fits_and_says_all() -> None:
         ({"capacity": "flex_start"}, "capacity", "sold as", "one of these"),
         ({"capacity": "spot", "reservation": "cr-1"}, "reservation", "never uses a reservation", "leave the"),
         ({"capacity": "reservation"}, "reservation", "needs the reservation's id", "set reservation"),
-        ({"capacity": "block", "reservation": "cr-1", "zones": "use1-az1,use1-az2"}, "zones", "one zone", "alone"),
-        ({"capacity": "block", "reservation": "cr-1", "zones": ()}, "zones", "lies in one zone", "name the res"),
+        ({"capacity": "block", "reservation": "cr-1", "zones": "use1-az1,use1-az2"}, "zones", "in one zone", "alone"),
+        ({"capacity": "block", "reservation": "cr-1", "zones": ()}, "zones", "lies in one zone", "zone alone"),
         (
             {
                 "accelerator": "H200",
@@ -67,19 +68,36 @@ def test_a_good_request_fits_and_says_all() -> None:
         ({"versions": {"kubernetes": "1.25"}}, "versions.kubernetes", "kubernetes must be", "1."),
         ({"versions": {"kubernets": "1.34"}}, "versions.kubernets", "no known component", "did you mean kubernetes"),
         ({"versions": {"kueue": "new"}}, "versions.kueue", "is no version", "such as"),
+        ({"versions": {"kubernetes": "1.34rc1"}}, "versions.kubernetes", "is no version", "such as"),
+        ({"versions": {"driver": 570.1}}, "versions", "is not a table of versions in quotes", "in quotes"),
         ({"cidr": "10.0.0.0/24"}, "cidr", "has 256 addresses", "use a /"),
         ({"cidr": "10.0.0.0/8"}, "cidr", "networks on aws are /16 to /28", "10.0.0.0/16"),
         ({"cidr": "8.8.0.0/16"}, "cidr", "no private range", "10.0.0.0/16"),
+        ({"cidr": "127.0.0.0/16"}, "cidr", "no private range", "10.0.0.0/16"),
+        ({"cidr": "10.0.0.0/0.0.255.255"}, "cidr", "no prefix length", "10.0.0.0/16"),
+        ({"cidr": "fd00::/48"}, "cidr", "no IPv4 range", "10.0.0.0/16"),
         ({"cidr": "ten"}, "cidr", "no IPv4 range", "10.0.0.0/16"),
         ({"budget": 1000}, "budget", "the plan costs", "a budget of"),
         ({"budget": -1}, "budget", "is not a number of 0 or more", "use a number"),
-        ({"nodes": 0}, "nodes", "below 1", "1 or more"),
+        ({"nodes": 0}, "nodes", "not between 1 and 100,000", "a number between"),
         ({"nodes": "many"}, "nodes", "not a whole number", "use a whole number"),
         ({"nodes": True}, "nodes", "not a whole number", "use a whole number"),
         ({"min_nodes": 5}, "min_nodes", "more than the 2 nodes", "raise nodes"),
         ({"name": "x" * 101}, "name", "at most 100", "use xxx"),
         ({"name": "no spaces please"}, "name", "no cluster name on aws", "use no-spaces-please"),
-        ({"pools": ["a"]}, "pools", "no table of pools", "use {"),
+        ({"pools": ["a"]}, "pools", "no table of pools", "use a table such as"),
+        ({"pools": {"1a": {}}}, "pools", "no name of a pool", "small letters"),
+        ({"pools": {1: {}}}, "pools", "no name of a pool", "small letters"),
+        ({"pools": {"a": {1: 2}}}, "pools.a.1", "setting of a pool", "use one of"),
+        ({"pools": {"system": {"accelerator": "L4:1"}}}, "pools.system.accelerator", "run the cluster itself", "cpu:4"),
+        ({"pools": {"system": {}}}, "pools.system.accelerator", "is not given", "name one"),
+        ({"budgte": 5}, "budgte", "no known setting", "did you mean budget"),
+        ({"accelerator": ""}, "accelerator", "is not given", "name one"),
+        ({"nodes": 10**30}, "nodes", "not between", "a number between"),
+        ({"reservation": True}, "reservation", "is not a text", "use a text"),
+        ({"zones": ","}, "zones", "is not a list of names", "use a list"),
+        ({"zones": ["use1-az1", ["use1-az2"]]}, "zones", "is not a list of names", "use a list"),
+        ({"capacity": "reservation", "reservation": "cr-1", "zones": "use1-az1 use1-az2"}, "zones", "in one", "alone"),
         ({"pools": {"a": 1}}, "pools.a", "no table of settings", "accelerator"),
         ({"pools": {"a": {"acelerator": "L4"}}}, "pools.a.acelerator", "setting of a pool", "did you mean accelerator"),
         ({"pools": {"train": {"capacity": "flex_start"}}}, "pools.train.capacity", "sold as", "one of these"),
@@ -154,16 +172,30 @@ def test_a_placement_group_is_never_added_to_a_reservation_that_was_not_made_in_
 
 
 def test_an_unknown_price_is_unknown_and_never_0() -> None:
-    decided = plan({**H100, "accelerator": "H200", "region": "us-west-2", "zones": [], "capacity": "on_demand"})
-    gpu = decided.pools[0]
-    for pool in decided.pools:
-        assert pool.hourly_usd != 0
     unknown = plan({**H100, "region": "sa-east-1", "zones": [], "budget": 1e9})
     assert unknown.pools[0].hourly_usd is None
     assert unknown.estimate.monthly_usd is None
+    assert unknown.estimate.known_monthly_usd > 0
     assert "pool gpu" in unknown.estimate.unknown
     assert any(f.property == "budget" and f.severity is Severity.WARNING for f in unknown.findings)
-    assert gpu.machine.accelerator == "H200"
+
+
+def test_a_request_that_makes_no_plan_has_no_price() -> None:
+    cost = as_dict(plan({"target": "aws"}))["cost"]
+    assert (cost["monthly_usd"], cost["known_monthly_usd"]) == (None, None)
+
+
+def test_zones_that_a_fabric_cannot_span_are_told() -> None:
+    decided = plan({**H100, "zones": "use1-az1,use1-az2,use1-az1"})
+    assert decided.pools[0].terms.zones == ("use1-az1",)
+    (warning,) = [finding for finding in decided.findings if finding.property == "zones"]
+    assert warning.severity is Severity.WARNING
+    assert warning.value == "use1-az1 use1-az2"
+
+
+def test_a_mistake_that_several_pools_inherit_is_told_once_under_its_own_name() -> None:
+    decided = plan({**H100, "capacity": "sport", "pools": {"a": {}, "b": {}}})
+    assert [finding.property for finding in decided.findings if finding.severity is Severity.INVALID] == ["capacity"]
 
 
 def test_storage_and_egress_are_in_the_estimate_where_they_are_given() -> None:

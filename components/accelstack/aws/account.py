@@ -18,6 +18,7 @@ def limits(region: str, needs: Sequence[Need], session: Any = None) -> dict[str,
 
     Raises:
         BotoCoreError: there are no credentials, or AWS cannot be reached.
+        ClientError: AWS refuses the credentials, or the request.
     """
     clients: Any = session or boto3.Session(region_name=region)
     quotas = clients.client("service-quotas", config=PATIENT)
@@ -36,8 +37,11 @@ def _quota(client: Any, need: Need) -> dict[str, Any] | None:
         try:
             return read(ServiceCode=need.service, QuotaCode=need.quota)["Quota"]
         except ClientError as error:
-            if error.response["Error"]["Code"] != "NoSuchResourceException":
+            code = str(error.response["Error"]["Code"])  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+            if code.startswith("AccessDenied"):
                 return None
+            if code != "NoSuchResourceException":
+                raise
     return None
 
 

@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 
 from accelstack.aws.account import PATIENT
 from accelstack.checks import Check, State, reachable
+from accelstack.plan.plan import PoolPlan
 
 ACTIONS = (
     "ec2:CreateVpc",
@@ -27,8 +28,10 @@ ACTIONS = (
 """What making a stack needs first."""
 
 
-def checks(region: str, machines: Sequence[str], spot: bool, cluster: str, session: Any = None) -> list[Check]:
+def checks(region: str, pools: Sequence[PoolPlan], cluster: str, session: Any = None) -> list[Check]:
     """Credentials, permissions, region, machine types, the role of spot and the cluster's API, in that order."""
+    machines = [pool.machine.name for pool in pools]
+    spot = any(pool.terms.capacity == "spot" for pool in pools)
     clients: Any = session or boto3.Session(region_name=region)
     first, arn = _credentials(clients)
     if first.state is not State.OK:

@@ -17,8 +17,10 @@ def client(**how: Any) -> ComputeManagementClient:
     """A client of the compute API, for the subscription that AZURE_SUBSCRIPTION_ID names.
 
     Raises:
-        KeyError: it names none.
+        LookupError: it names none.
     """
+    if SUBSCRIPTION not in os.environ:
+        raise LookupError(f"{SUBSCRIPTION} is not set")
     options: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 20, "retry_total": 1, **how}
     credential = options.pop("credential", None) or DefaultAzureCredential(process_timeout=20)
     return ComputeManagementClient(credential, os.environ[SUBSCRIPTION], **options)
@@ -28,7 +30,7 @@ def limits(region: str, needs: Sequence[Need], **how: Any) -> dict[str, Limit]:
     """The subscription's limit and use of each quota, by name. One that Azure does not list is left out.
 
     Raises:
-        KeyError: AZURE_SUBSCRIPTION_ID is not set.
+        LookupError: AZURE_SUBSCRIPTION_ID is not set.
         azure.core.exceptions.AzureError: there are no credentials, or Azure cannot be reached.
     """
     names = {_plain(need.quota): need.quota for need in needs}

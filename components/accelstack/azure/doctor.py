@@ -12,6 +12,7 @@ from azure.mgmt.compute import ComputeManagementClient
 
 from accelstack.azure.account import SUBSCRIPTION, client
 from accelstack.checks import Check, State, reachable
+from accelstack.plan.plan import PoolPlan
 
 PROVIDERS = (
     "Microsoft.Compute",
@@ -34,9 +35,11 @@ INFINIBAND = "AKSInfinibandSupport"
 NAMES = ("resource providers", "permissions", "machine types", "InfiniBand", "cluster API")
 
 
-def checks(region: str, machines: Sequence[str], infiniband: bool, group: str, cluster: str, **how: Any) -> list[Check]:
+def checks(region: str, pools: Sequence[PoolPlan], cluster: str, **how: Any) -> list[Check]:
     """Credentials, resource providers, permissions, machine types, InfiniBand and the cluster's API, in that order.
-    `how` is what `ComputeManagementClient` takes."""
+    The cluster's resource group has its name. `how` is what `ComputeManagementClient` takes."""
+    machines = [pool.machine.name for pool in pools]
+    infiniband = any(pool.machine.fabric == "infiniband" for pool in pools)
     name, login = "credentials", "az login"
     if SUBSCRIPTION not in os.environ:
         fix = f'export {SUBSCRIPTION}="$(az account show --query id --output tsv)"'
@@ -59,7 +62,7 @@ def checks(region: str, machines: Sequence[str], infiniband: bool, group: str, c
         found.append(_machines(compute, region, machines))
     if infiniband:
         found.append(_infiniband(compute))
-    return [*found, _cluster(compute, group, cluster)]
+    return [*found, _cluster(compute, cluster)]
 
 
 def _unchecked(reason: str) -> list[Check]:
@@ -139,9 +142,9 @@ def _infiniband(compute: ComputeManagementClient) -> Check:
     return Check("InfiniBand", State.OK, f"feature {INFINIBAND} is registered")
 
 
-def _cluster(compute: ComputeManagementClient, group: str, cluster: str) -> Check:
+def _cluster(compute: ComputeManagementClient, cluster: str) -> Check:
     name = "cluster API"
-    path = f"/resourceGroups/{group}/providers/Microsoft.ContainerService/managedClusters/{cluster}"
+    path = f"/resourceGroups/{cluster}/providers/Microsoft.ContainerService/managedClusters/{cluster}"
     try:
         found = _get(compute, path, "2024-09-01")["properties"]
     except HttpResponseError as error:
@@ -150,5 +153,7 @@ def _cluster(compute: ComputeManagementClient, group: str, cluster: str) -> Chec
         return Check(name, State.UNCHECKED, str(error))
     except AzureError as error:
         return Check(name, State.UNCHECKED, str(error))
-    host = found.get("privateFQDN") or found["fqdn"]
+    host = found.get("privateFQDN") or found.get("fqdn")
+    if not host:
+        return Check(name, State.UNCHECKED, f"{cluster} is {found.get('provisioningState', 'not ready')}")
     return reachable(name, host, 443, "run inside its network, or use `az aks command invoke`")

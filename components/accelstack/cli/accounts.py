@@ -15,9 +15,6 @@ def limits(target: str, region: str, needs: Sequence[Need]) -> tuple[dict[str, L
     except ImportError as error:
         return {}, _unread(target, f"{error.name} is not installed", f"pip install 'accelstack[{target}]'")
     try:
-        if target == "gcp":
-            http, project = account.login()
-            return account.limits(project, region, needs, http), None
         return account.limits(region, needs), None
     except Exception as error:  # each SDK has its own; none of them may hide the plan
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

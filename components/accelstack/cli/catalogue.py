@@ -5,7 +5,6 @@ from typing import Any
 
 import typer
 
-from accelstack.cli.main import emit
 from accelstack.plan.accelerators import KINDS, NAMES, forms
 from accelstack.plan.findings import one_of
 from accelstack.plan.machines import CLOUDS, Machine, machines, offers
@@ -19,15 +18,15 @@ def gpus(name: str | None, as_json: bool) -> None:
     Raises:
         typer.BadParameter: no accelerator has that name.
     """
-    wanted = forms(_known("NAME", name, NAMES)) if name else tuple(kind for kind in KINDS if kind != "cpu")
+    wanted = forms(_known("NAME", name, NAMES)) if name is not None else tuple(kind for kind in KINDS if kind != "cpu")
     found = [machine for target in CLOUDS for machine in machines(target) if machine.accelerator in wanted]
     order = {kind: index for index, kind in enumerate(KINDS)}
     found.sort(key=lambda machine: (order[machine.accelerator], CLOUDS.index(machine.target), machine.per_node))
     if as_json:
-        emit([{**asdict(machine), "regions": _regions(machine)} for machine in found])
+        layout.emit([{**asdict(machine), "regions": _regions(machine)} for machine in found])
         return
     console = layout.console()
-    if name:
+    if name is not None:
         for kind in (KINDS[form] for form in wanted):
             memory = f", {kind.memory_gib:g} GiB" if kind.memory_gib else ""
             driver = f", driver {kind.driver} or newer" if kind.driver else ""
@@ -46,11 +45,11 @@ def prices(target: str | None, region: str | None, accelerator: str | None, as_j
     Raises:
         typer.BadParameter: the target, region or accelerator is unknown.
     """
-    clouds = (_known("--target", target, CLOUDS),) if target else CLOUDS
+    clouds = (_known("--target", target, CLOUDS),) if target is not None else CLOUDS
     regions = [place for cloud in clouds for place in offers(cloud)]
-    if region:
+    if region is not None:
         _known("--region", region, regions)
-    wanted = forms(_known("--accelerator", accelerator, NAMES)) if accelerator else tuple(KINDS)
+    wanted = forms(_known("--accelerator", accelerator, NAMES)) if accelerator is not None else tuple(KINDS)
     rows = [
         (machine, offer)
         for cloud in clouds
@@ -61,7 +60,9 @@ def prices(target: str | None, region: str | None, accelerator: str | None, as_j
         if (offer := here.get(machine.name))
     ]
     if as_json:
-        emit([{"target": m.target, "accelerator": m.accelerator, "per_node": m.per_node, **asdict(o)} for m, o in rows])
+        layout.emit(
+            [{"target": m.target, "accelerator": m.accelerator, "per_node": m.per_node, **asdict(o)} for m, o in rows]
+        )
         return
     layout.console().print(shown.prices([(m, o.region, o.prices) for m, o in rows]))
 

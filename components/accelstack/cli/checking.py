@@ -8,10 +8,9 @@ import typer
 
 from accelstack.checks import Check, State
 from accelstack.cli import accounts
-from accelstack.cli.main import emit
 from accelstack.plan import plan as plans
 from accelstack.plan import quota
-from accelstack.plan.findings import Severity
+from accelstack.plan.findings import Severity, errors
 from accelstack.plan.machines import CLOUDS, offers
 from accelstack.plan.plan import Plan
 from accelstack.report import checks, layout
@@ -30,7 +29,7 @@ def doctor(given: dict[str, Any], as_json: bool) -> int:
         )
     found = _local() if target == "local" else _cloud(str(target), given)
     if as_json:
-        emit([asdict(check) for check in found])
+        layout.emit([asdict(check) for check in found])
     else:
         layout.console().print(checks.checks(found))
     return int(any(check.state is State.FAILED for check in found))
@@ -44,35 +43,23 @@ def _local() -> list[Check]:
 
 def _cloud(target: str, given: dict[str, Any]) -> list[Check]:
     """The target's checks for what the settings ask for, and the account's quotas for it."""
-    region = given.get("region") or ""
-    if region not in offers(target):
-        known = ", ".join(sorted(offers(target)))
-        raise typer.BadParameter(
-            f"{region or 'nothing'!r} is no region of {target}; use one of {known}", param_hint="--region"
-        )
+    region = given.get("region")
+    if region not in (known := sorted(offers(target))):
+        said = "no region is given" if region is None else f"{region!r} is no region of {target}"
+        raise typer.BadParameter(f"{said}; use one of {', '.join(known)}", param_hint="--region")
     decided = plans.plan(given if given.get("accelerator") or given.get("pools") else {**given, "accelerator": "cpu:4"})
     try:
         checked: Any = import_module(f"accelstack.{target}.doctor")
     except ImportError as error:
         fix = f"pip install 'accelstack[{target}]'"
         return [Check("packages", State.FAILED, f"{error.name} is not installed", fix)]
-    machines = list(dict.fromkeys(pool.machine.name for pool in decided.pools))
-    cluster = str(given.get("name", "accelstack"))
-    if target == "aws":
-        spot = any(pool.terms.capacity == "spot" for pool in decided.pools)
-        found = checked.checks(region, machines, spot, cluster)
-    elif target == "gcp":
-        zones = sorted({zone for pool in decided.pools for zone in pool.terms.zones})
-        found = checked.checks(region, zones, machines, cluster)
-    else:
-        infiniband = any(pool.machine.fabric == "infiniband" for pool in decided.pools)
-        found = checked.checks(region, machines, infiniband, cluster, cluster)
-    return [*found, _quota(target, decided)]
+    cluster = decided.request.name if decided.request else ""
+    return [*checked.checks(region, decided.pools, cluster), _quota(target, decided)]
 
 
 def _quota(target: str, decided: Plan) -> Check:
-    if decided.request is None:
-        return Check("quota", State.UNCHECKED, "the settings make no plan; see `accelstack plan`")
+    if decided.request is None or errors(decided.findings):
+        return Check("quota", State.UNCHECKED, "the settings make no plan that fits; see `accelstack plan`")
     limits, problem = accounts.limits(target, decided.request.region, decided.quotas)
     if problem:
         return Check("quota", State.UNCHECKED, problem.rule, problem.fix)

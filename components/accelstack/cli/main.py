@@ -1,6 +1,6 @@
 """The commands and their options. What a command needs is imported when it runs, so that each starts at once."""
 
-import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +35,7 @@ def gpus(
 
 @app.command()
 def plan(
+    context: typer.Context,
     stack: Stack = None,
     project: Project = Path(),
     target: Target = None,
@@ -66,14 +67,10 @@ def plan(
     """What a stack comes to, and whether it fits. Exit code: 0 it fits, 1 it does not, 2 the request is no request."""
     from accelstack.cli import planning
 
-    options = {
-        key: value
-        for key, value in locals().items()
-        if value is not None
-        and key not in ("stack", "project", "kubernetes", "driver", "compare", "account", "as_json")
-    }
-    options.pop("planning")
-    versions = {key: value for key, value in (("kubernetes", kubernetes), ("driver", driver)) if value}
+    _use_prices()
+    named = (*planning.KEYS, "name")
+    options = {key: value for key, value in context.params.items() if value is not None and key in named}
+    versions = {key: value for key, value in (("kubernetes", kubernetes), ("driver", driver)) if value is not None}
     given = planning.settings(stack, project, options, versions)
     raise typer.Exit(planning.compare(given, as_json) if compare else planning.plan(given, account, as_json))
 
@@ -90,6 +87,7 @@ def prices(
     if context.invoked_subcommand is None:
         from accelstack.cli import catalogue
 
+        _use_prices()
         catalogue.prices(target, region, accelerator, as_json)
 
 
@@ -116,10 +114,18 @@ def doctor(
     """What is in a target's way: credentials, permissions, quota, features, reachability; and what mends each."""
     from accelstack.cli import checking, planning
 
-    options: dict[str, Any] = {key: value for key, value in (("target", target), ("region", region)) if value}
+    _use_prices()
+    given = (("target", target), ("region", region))
+    options: dict[str, Any] = {key: value for key, value in given if value is not None}
     raise typer.Exit(checking.doctor(planning.settings(stack, project, options, {}), as_json))
 
 
-def emit(data: Any) -> None:
-    """Prints JSON for programs."""
-    typer.echo(json.dumps(data, indent=2))
+def _use_prices() -> None:
+    """Takes the prices of the file that ACCELSTACK_PRICES names, if it names one."""
+    from accelstack.plan import machines
+
+    named = os.environ.get("ACCELSTACK_PRICES")
+    try:
+        machines.use_prices(Path(named) if named else None)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="ACCELSTACK_PRICES") from None

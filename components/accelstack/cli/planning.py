@@ -1,32 +1,33 @@
 """`accelstack plan`: settings from a stack's files and from options, the plan or the comparison, the exit code."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
 import typer
 import yaml
 
-from accelstack.cli.main import emit
 from accelstack.plan import compare as comparison
+from accelstack.plan import export, quota
 from accelstack.plan import plan as plans
-from accelstack.plan import quota
 from accelstack.plan.findings import Finding, Severity
 from accelstack.plan.request import POOL_KEYS, STACK_KEYS
 from accelstack.report import layout
 from accelstack.report import plans as shown
 
-KEYS = (*STACK_KEYS, *POOL_KEYS, "pools")
+KEYS = (*(key for key in STACK_KEYS if key != "name"), *POOL_KEYS, "pools")
 
 
 def settings(stack: str | None, project: Path, options: dict[str, Any], versions: dict[str, str]) -> dict[str, Any]:
     """The plan's settings: those of the stack, overridden by options.
 
     Raises:
-        typer.BadParameter: there is no such project or stack, or its file is no YAML of settings.
+        typer.BadParameter: there is no such project or stack, or its file holds no settings.
     """
-    given = {**(_of_stack(stack, project) if stack else {}), **options}
+    given = {**(_of_stack(stack, project) if stack is not None else {}), **options}
     if versions:
-        given["versions"] = {**(given.get("versions") or {}), **versions}
+        table: Any = given.get("versions") or {}
+        given["versions"] = {**table, **versions} if isinstance(table, dict) else table
     return given
 
 
@@ -38,14 +39,14 @@ def plan(given: dict[str, Any], account: bool, as_json: bool) -> int:
         decided = planning.plan(given)
     else:
         decided = plans.plan(given)
-    if account and decided.request:
+    if account and decided.request and decided.quotas:
         from accelstack.cli import accounts
 
         limits, problem = accounts.limits(decided.request.target, decided.request.region, decided.quotas)
         found = [problem] if problem else quota.compare(decided.quotas, limits)
         decided = plans.with_findings(decided, found)
     if as_json:
-        emit(plans.as_dict(decided))
+        layout.emit(export.as_dict(decided))
     else:
         layout.console().print(shown.plan(decided))
     return exit_code(decided.findings)
@@ -55,7 +56,7 @@ def compare(given: dict[str, Any], as_json: bool) -> int:
     """Prints every place that fits; the exit code."""
     options, found = comparison.compare(given)
     if as_json:
-        emit({"options": [option.as_dict() for option in options], "findings": plans.findings_dict(found)})
+        layout.emit({"options": [option.as_dict() for option in options], "findings": export.findings_dict(found)})
     else:
         console = layout.console()
         for line in shown.findings(found):
@@ -64,7 +65,8 @@ def compare(given: dict[str, Any], as_json: bool) -> int:
             console.print(shown.options(options))
             console.print("Known prices first. Prices do not show what is available; capacity is known at launch.")
         elif not found:
-            console.print(f"No target has it so; see `accelstack gpus {given.get('accelerator', '')}`.")
+            name = str(given["accelerator"]).partition(":")[0]
+            console.print(f"No target has it so; see `accelstack gpus {name}` for what there is.")
     return exit_code(found) or (0 if options else 1)
 
 
@@ -75,20 +77,35 @@ def exit_code(found: list[Finding] | tuple[Finding, ...]) -> int:
 
 
 def _of_stack(stack: str, project: Path) -> dict[str, Any]:
-    """The plan's settings in a stack's file, with the project's defaults."""
+    """The plan's settings in a stack's file, with the project's defaults; named as its preview names them."""
     file = next((folder / "Pulumi.yaml" for folder in _upwards(project) if (folder / "Pulumi.yaml").is_file()), None)
     if file is None:
         raise typer.BadParameter(f"no Pulumi.yaml in {project.resolve()} or above; name the folder with --project")
-    described = _yaml(file)
+    described = _table(file)
+    if not isinstance(described.get("name"), str):
+        raise typer.BadParameter(f"{file} names no project; write `name: …` into it")
     folder = file.parent / str(described.get("stackConfigDir", "."))
-    chosen = folder / f"Pulumi.{stack}.yaml"
+    short = stack.rpartition("/")[2]  # of organisation/project/stack
+    chosen = folder / f"Pulumi.{short}.yaml"
     if not chosen.is_file():
-        there = sorted(path.name.split(".")[1] for path in folder.glob("Pulumi.*.yaml"))
+        there = [
+            path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in sorted(folder.glob("Pulumi.*.yaml"))
+        ]
         raise typer.BadParameter(f"there is no {chosen}; stacks with settings: {', '.join(there) or 'none'}")
-    prefix = f"{described.get('name')}:"
-    defaults: dict[str, Any] = {key.removeprefix(prefix): _default(entry) for key, entry in _config(described).items()}
-    own: dict[str, Any] = {key.removeprefix(prefix): value for key, value in _config(_yaml(chosen)).items()}
-    return {key: value for key, value in {**defaults, **own}.items() if key in KEYS and value is not None}
+    prefix = f"{described['name']}:"
+    declared = {key.removeprefix(prefix): _default(entry) for key, entry in _config(described, file).items()}
+    own = {
+        key.removeprefix(prefix): value
+        for key, value in _config(_table(chosen), chosen).items()
+        if key.startswith(prefix) or ":" not in key
+    }
+    for key, value in own.items():
+        if key in KEYS and isinstance(value, dict) and "secure" in value:
+            raise typer.BadParameter(f"{chosen}: {key} is secret, but plans are shown; set it without --secret")
+        if key not in (*KEYS, *declared) and (near := get_close_matches(key, KEYS, n=1, cutoff=0.8)):
+            raise typer.BadParameter(f"{chosen}: {key} is no setting; did you mean {near[0]}?")
+    given = {key: value for key, value in {**declared, **own}.items() if key in KEYS and value is not None}
+    return {**given, "name": f"{described['name']}-{short}"}
 
 
 def _default(entry: Any) -> Any:
@@ -99,8 +116,11 @@ def _default(entry: Any) -> Any:
     return table.get("value", table.get("default"))
 
 
-def _config(content: dict[str, Any]) -> dict[str, Any]:
-    return content.get("config") or {}
+def _config(content: dict[str, Any], file: Path) -> dict[str, Any]:
+    config: Any = content.get("config") or {}
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in cast(dict[Any, Any], config)):
+        raise typer.BadParameter(f"{file}: config is no table of settings by name")
+    return cast(dict[str, Any], config)
 
 
 def _upwards(folder: Path) -> list[Path]:
@@ -108,11 +128,13 @@ def _upwards(folder: Path) -> list[Path]:
     return [start, *start.parents]
 
 
-def _yaml(file: Path) -> dict[str, Any]:
+def _table(file: Path) -> dict[str, Any]:
     try:
-        content: Any = yaml.safe_load(file.read_text()) or {}
-    except yaml.YAMLError as error:
+        content: Any = yaml.safe_load(file.read_bytes()) or {}
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{file} is no YAML: {error}") from None
     if not isinstance(content, dict):
         raise typer.BadParameter(f"{file} holds no settings")
-    return content  # pyright: ignore[reportUnknownVariableType]
+    return cast(dict[str, Any], content)

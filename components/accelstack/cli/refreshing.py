@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import os
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -9,9 +10,7 @@ from typing import Any
 
 import typer
 
-from accelstack.plan.machines import CLOUDS, machines, offers
-
-COLUMNS = ("target", "region", "machine", "on_demand", "spot", "source", "date")
+from accelstack.plan.machines import CLOUDS, PRICE_COLUMNS, machines, offers
 
 
 def refresh(to: Path) -> int:
@@ -31,10 +30,17 @@ def refresh(to: Path) -> int:
     if not found:
         typer.echo("gpuhunt has no price of a machine type in the tables, so nothing was written", err=True)
         return 1
-    with to.open("w", newline="", encoding="utf-8") as file:
-        writer: csv.DictWriter[str] = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(found)
+    written = to.with_name(f".{to.name}.{os.getpid()}")  # beside it, so that a good file is never left half written
+    try:
+        with written.open("w", newline="", encoding="utf-8") as file:
+            writer: csv.DictWriter[str] = csv.DictWriter(file, PRICE_COLUMNS)
+            writer.writeheader()
+            writer.writerows(found)
+        written.replace(to)
+    except OSError as error:
+        written.unlink(missing_ok=True)
+        typer.echo(f"--to: {to} cannot be written: {error.strerror}; name a file in a folder that is there", err=True)
+        return 2
     typer.echo(
         f"{len(found)} machine types and regions priced in {to}; to use it: export ACCELSTACK_PRICES={to.resolve()}"
     )

@@ -29,14 +29,18 @@ def service(name: str, version: str, http: Any) -> Any:
     return typed.build(name, version, http=http, cache_discovery=False, static_discovery=True)
 
 
-def limits(project: str, region: str, needs: Sequence[Need], http: Any) -> dict[str, Limit]:
+def limits(region: str, needs: Sequence[Need], project: str = "", http: Any = None) -> dict[str, Limit]:
     """The project's limit and use of each quota, by name; for newer quotas Google tells the limit alone. One that may
-    not be read is left out.
+    not be read is left out. With the default credentials and their project, if left out.
 
     Raises:
+        google.auth.exceptions.GoogleAuthError: there are no credentials that work.
         googleapiclient.errors.HttpError: the project's quotas may not be read.
         OSError: Google cannot be reached.
     """
+    if http is None:
+        http, named = login()
+        project = project or named or ""
     compute = service("compute", "v1", http)
     scopes = {need.scope for need in needs if "-" not in need.quota}
     rows: list[dict[str, Any]] = []

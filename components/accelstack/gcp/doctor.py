@@ -8,6 +8,7 @@ from googleapiclient.errors import HttpError  # pyright: ignore[reportMissingTyp
 
 from accelstack.checks import Check, State, reachable
 from accelstack.gcp.account import login, service
+from accelstack.plan.plan import PoolPlan
 
 APIS = (
     "artifactregistry.googleapis.com",
@@ -31,26 +32,31 @@ PERMISSIONS = (
 Unseen = (HttpError, GoogleAuthError, OSError)
 
 
-def checks(
-    region: str, zones: Sequence[str], machines: Sequence[str], cluster: str, project: str = "", http: Any = None
-) -> list[Check]:
+def checks(region: str, pools: Sequence[PoolPlan], cluster: str, project: str = "", http: Any = None) -> list[Check]:
     """Credentials, enabled APIs, permissions, machine types and the cluster's API, in that order; with the default
     credentials and their project, if left out."""
-    if http is None:
-        try:
+    name, log_in = "credentials", "gcloud auth application-default login"
+    try:
+        if http is None:
             http, named = login()
-        except GoogleAuthError as error:
-            first = Check("credentials", State.FAILED, str(error), "gcloud auth application-default login")
-            return [first, *_unchecked("needs credentials")]
-        project = project or named or ""
-    if not project:
-        first = Check("credentials", State.FAILED, "name no project", "gcloud config set project PROJECT")
-        return [first, *_unchecked("needs a project")]
+            project = project or named or ""
+        if not project:
+            first = Check(name, State.FAILED, "name no project", "gcloud config set project PROJECT")
+            return [first, *_unchecked("needs a project")]
+        service("cloudresourcemanager", "v1", http).projects().get(projectId=project).execute()
+    except GoogleAuthError as error:
+        return [Check(name, State.FAILED, str(error), log_in), *_unchecked("needs credentials")]
+    except HttpError as error:  # a login that may not read the project is a login
+        if error.resp.status == 401:  # pyright: ignore[reportUnknownMemberType]
+            return [Check(name, State.FAILED, str(error), log_in), *_unchecked("needs credentials")]
+    except OSError as error:
+        return [Check(name, State.UNCHECKED, f"Google cannot be reached ({error})"), *_unchecked("offline")]
+    zones = sorted({zone for pool in pools for zone in pool.terms.zones})
     return [
-        Check("credentials", State.OK, f"project {project}"),
+        Check(name, State.OK, f"project {project}"),
         _apis(project, http),
         _permissions(project, http),
-        _machines(project, zones, machines, http),
+        _machines(project, zones, [pool.machine.name for pool in pools], http),
         _cluster(project, region, cluster, http),
     ]
 
@@ -122,4 +128,7 @@ def _cluster(project: str, region: str, cluster: str, http: Any) -> Check:
         return Check(name, State.UNCHECKED, str(error))
     dns = found.get("controlPlaneEndpointsConfig", {}).get("dnsEndpointConfig", {}).get("endpoint")
     fix = "use the DNS endpoint, or run inside its network"
-    return reachable(name, dns or found["endpoint"], 443, fix)
+    host = dns or found.get("endpoint")
+    if not host:
+        return Check(name, State.UNCHECKED, f"{cluster} is {found.get('status', 'not ready')}")
+    return reachable(name, host, 443, fix)

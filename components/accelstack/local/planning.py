@@ -4,20 +4,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from accelstack.local import machine
-from accelstack.plan import fabric, pricing
+from accelstack.plan import fabric, pricing, request
 from accelstack.plan.capacity import Terms
 from accelstack.plan.findings import Finding, Severity
 from accelstack.plan.machines import Machine
 from accelstack.plan.plan import Plan, PoolPlan
-from accelstack.plan.request import POOL_KEYS, STACK_KEYS, Request
 
 MEANT = ("target", "accelerator", "name", "budget")
-"""Settings of a plan that mean something here; a budget always holds, since nobody bills this machine by the hour."""
+"""Settings of a plan that mean something here; any budget holds, since nobody bills this machine by the hour."""
 
 
 def plan(given: Mapping[str, Any]) -> Plan:
     """The plan of settings whose target is `local`."""
-    findings = [
+    findings = request.check_keys(given)
+    findings += [
         Finding(
             Severity.INVALID,
             key,
@@ -25,8 +25,8 @@ def plan(given: Mapping[str, Any]) -> Plan:
             "means nothing on target local, which is this one machine",
             "leave it out, or choose a cloud as target",
         )
-        for key in (*STACK_KEYS, *POOL_KEYS, "pools")
-        if key in given and key not in MEANT
+        for key in (*request.STACK_KEYS, *request.POOL_KEYS, "pools")
+        if given.get(key) is not None and key not in MEANT
     ]
     found = machine.find()
     asked = str(given.get("accelerator") or "auto")
@@ -61,5 +61,15 @@ def plan(given: Mapping[str, Any]) -> Plan:
     )
     free = pricing.Item("pool local", 0.0, "", "")
     pool = PoolPlan("local", here, 1, 1, "", Terms("on_demand", (), "none"), fabric.NONE, free, 0.0, ())
-    request = Request(target="local", region="", name=str(given.get("name", "accelstack")), pools=())
-    return Plan(request, (pool,), {}, (), (), pricing.Estimate((free,)), tuple(findings))
+    asked_for = request.Request(
+        target="local",
+        region="",
+        name=str(given.get("name", "")),
+        pools=(),
+        versions={},
+        cidr="",
+        budget=0,
+        storage_gib=0,
+        egress_gib=0,
+    )
+    return Plan(asked_for, (pool,), {}, (), (), pricing.Estimate((free,)), tuple(findings))

@@ -72,26 +72,16 @@ def decide(pool: PoolRequest, choice: Choice, joined: bool) -> tuple[Terms, list
     zones = pool.zones or choice.offer.zones
     pinned = reserved or joined
     findings = [*_contradictions(pool, target), *_limits(pool, target, choice.machine.fabric if joined else "none")]
-    if pinned and not pool.zones and len(zones) > 1 and not reserved:
-        findings.append(
-            Finding(
-                Severity.WARNING,
-                f"{pool.path}zones",
-                "not given",
-                f"nodes on one fabric share a zone; taken: {zones[0]}, the first of {', '.join(zones)}",
-                "name the zone in which you have capacity",
-            )
-        )
-    if reserved and not pool.zones and len(zones) > 1:
-        findings.append(
-            Finding(
-                Severity.ERROR,
-                f"{pool.path}zones",
-                "not given",
-                f"a {pool.capacity} lies in one zone, and {choice.machine.name} is in {', '.join(zones)}",
-                "name the reservation's zone",
-            )
-        )
+    if pinned and len(zones) > 1:
+        given = " ".join(pool.zones) or "not given"
+        if reserved:
+            reason = f"a {pool.capacity} lies in one zone, and {choice.machine.name} is in {', '.join(zones)}"
+            fix = "name the reservation's zone alone"
+            findings.append(Finding(Severity.ERROR, f"{pool.path}zones", given, reason, fix))
+        else:
+            reason = f"nodes on one fabric share a zone; taken: {zones[0]}, the first of {', '.join(zones)}"
+            fix = "name the one zone in which you have capacity"
+            findings.append(Finding(Severity.WARNING, f"{pool.path}zones", given, reason, fix))
     if pool.placement_group:
         placement = pool.placement_group
     elif reserved:
@@ -166,9 +156,6 @@ def _contradictions(pool: PoolRequest, target: str) -> list[Finding]:
         what = {"aws": "id (cr-…)", "gcp": "name", "azure": "capacity reservation group's id"}[target]
         reason = f"capacity {pool.capacity} needs the reservation's {what}"
         found.append(Finding(error, f"{pool.path}reservation", "", reason, "set reservation"))
-    if pool.capacity == "block" and len(pool.zones) > 1:
-        reason = "a capacity block lies in one zone"
-        found.append(Finding(error, f"{pool.path}zones", " ".join(pool.zones), reason, "name the block's zone alone"))
     if pool.placement_group and target != "aws":
         reason = f"placement groups are AWS's; on {target} the pool's own placement is used"
         found.append(Finding(error, f"{pool.path}placement_group", pool.placement_group, reason, "leave it out"))

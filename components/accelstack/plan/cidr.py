@@ -14,6 +14,8 @@ SMALLEST = {"aws": 28, "gcp": 29, "azure": 29}
 """Longest prefix of a subnet, from the same pages."""
 LARGEST = {"aws": 16, "gcp": 8, "azure": 8}
 """Shortest prefix of a network, from the same pages."""
+PRIVATE = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
+"""RFC 1918."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,9 @@ def parse(path: str, text: str, target: str) -> IPv4Network | Finding:
         block = IPv4Network(text)
     except ValueError as error:
         return Finding(Severity.INVALID, path, text, f"is no IPv4 range ({error})", "use one such as 10.0.0.0/16")
-    if not block.is_private:
+    if "/" not in text or not text.rpartition("/")[2].isdecimal():
+        return Finding(Severity.INVALID, path, text, "has no prefix length", "use one such as 10.0.0.0/16")
+    if not any(block.subnet_of(private) for private in PRIVATE):
         return Finding(Severity.ERROR, path, text, "is no private range (RFC 1918)", "use one such as 10.0.0.0/16")
     if not LARGEST[target] <= block.prefixlen <= SMALLEST[target]:
         return Finding(

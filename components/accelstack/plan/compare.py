@@ -4,7 +4,7 @@ prices do not show availability."""
 from dataclasses import dataclass, replace
 
 from accelstack.plan.choice import candidates, cheapest
-from accelstack.plan.findings import Finding
+from accelstack.plan.findings import Finding, Severity, one_of
 from accelstack.plan.machines import CLOUDS, Machine, Offer, offers
 from accelstack.plan.pricing import HOURS_A_MONTH
 from accelstack.plan.request import PoolRequest, parse
@@ -50,16 +50,27 @@ class Option:
 def compare(given: dict[str, object]) -> tuple[list[Option], list[Finding]]:
     """The options for one pool's settings, on every target or on the one that is given, in every region or in one."""
     target, region = given.get("target"), given.get("region")
-    request, findings = parse({**given, "target": target or CLOUDS[0]})
-    if request is None:
+    request, findings = parse({**given, "target": CLOUDS[0] if target is None else target})
+    if given.get("pools"):
+        fix = "give one pool's settings, such as --accelerator and --nodes"
+        findings.append(Finding(Severity.INVALID, "pools", "", "a comparison is of one pool", fix))
+    clouds = [cloud for cloud in CLOUDS if target in (None, cloud)]
+    regions = [place for cloud in clouds for place in offers(cloud)]
+    if region is not None and (wrong := one_of("region", str(region), regions, "region")):
+        findings.append(wrong)
+    if request is None or findings:
         return [], findings
     found = [
         option
-        for cloud in ([str(target)] if target else CLOUDS)
-        for place in ([str(region)] if region else offers(cloud))
+        for cloud in clouds
+        for place in offers(cloud)
+        if region in (None, place)
         for count in _counts(request.pools[0], cloud)
         if (option := _option(replace(request.pools[0], per_node=count), cloud, place))
     ]
+    if request.budget:
+        most = request.budget / HOURS_A_MONTH
+        found = [option for option in found if option.hourly_usd is None or option.hourly_usd <= most]
     return sorted(found, key=_rank), findings
 
 

@@ -1,12 +1,13 @@
 """Which versions of Kubernetes, drivers and add-ons go together, by a table of rules, each with its reason."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from accelstack.plan import tables
 from accelstack.plan.accelerators import Kind
@@ -20,7 +21,6 @@ ALWAYS = ("kubernetes", "kueue", "jobset")
 class Rule:
     """What one component's version must be under some conditions."""
 
-    id: str
     severity: Severity
     component: str
     range: SpecifierSet
@@ -28,8 +28,6 @@ class Rule:
     """Facts of a pool and values of which it must have one, or other components and their ranges."""
     reason: str
     fix: str
-    source: str
-    date: str
 
     def applies(self, facts: Mapping[str, str], versions: Mapping[str, str]) -> bool:
         """Whether the rule speaks of a pool with these facts, in a stack of these versions."""
@@ -109,15 +107,12 @@ def check_driver(accelerator: Kind, installed: str) -> list[Finding]:
 def _rule(row: dict[str, Any]) -> Rule:
     when = tuple((key, _condition(value)) for key, value in row.get("when", {}).items())
     return Rule(
-        id=row["id"],
         severity=Severity(row["severity"]),
         component=row["component"],
         range=SpecifierSet(row["range"], prereleases=True),
         when=when,
         reason=row["reason"],
         fix=row["fix"],
-        source=row["source"],
-        date=str(row["date"]),
     )
 
 
@@ -138,14 +133,11 @@ def _newest(component: str, text: str) -> Version | None:
     """The version that a text means: managed Kubernetes takes `1.35` as its newest patch."""
     version = _version(text)
     if version is not None and component == "kubernetes" and len(version.release) == 2:
-        return Version(f"{version}.999")
+        return Version(f"{version.major}.{version.minor}.999")
     return version
 
 
 @cache
 def _version(text: str) -> Version | None:
-    """The version in a text such as `1.34`, `v0.17.2` or `1.34.1-gke.100`; None if it holds none."""
-    try:
-        return Version(text.removeprefix("v").split("-")[0])
-    except InvalidVersion:
-        return None
+    """The version in a text such as `1.35`, `v0.19.2` or `1.35.1-gke.100`; None if it holds none."""
+    return Version(found[1]) if (found := re.fullmatch(r"v?(\d+(?:\.\d+){0,3})(?:-[\w.]+)?", text)) else None

@@ -97,7 +97,7 @@ def resolve(machine: Machine, joined: bool) -> Fabric:
         return NONE
     facts: dict[str, Any] = tables.document("fabrics")[machine.fabric]
     nvlink: dict[str, Any] = tables.document("fabrics")["nvlink"] if machine.nvlink_domain else {}
-    words = {"interfaces": machine.fabric_interfaces, "per_node": machine.per_node}
+    words = {"interfaces": machine.fabric_interfaces}
     extra = facts.get("networks")
     return Fabric(
         name=machine.fabric,
@@ -170,4 +170,4 @@ def _azure(machine: Machine) -> tuple[Interface, ...]:
 
 
 def _pairs(table: dict[str, str], words: dict[str, int]) -> tuple[tuple[str, str], ...]:
-    return tuple((key, value.replace("{interfaces}", str(words["interfaces"]))) for key, value in table.items())
+    return tuple((key, value.format(**words)) for key, value in table.items())

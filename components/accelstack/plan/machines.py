@@ -1,12 +1,17 @@
 """Machine types of each cloud: what they have, and in which regions and zones they are offered."""
 
+import csv
+import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 from accelstack.plan import tables
 
 CLOUDS = ("aws", "gcp", "azure")
+PRICE_COLUMNS = ("target", "region", "machine", "on_demand", "spot", "source", "date")
+"""Columns of a file of fresh prices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +115,44 @@ def machines(target: str) -> tuple[Machine, ...]:
 
 @cache
 def offers(target: str) -> dict[str, dict[str, Offer]]:
-    """The offers of a cloud, by region and machine; fresh prices stand in for the bundled ones."""
+    """The offers of a cloud, by region and machine."""
     found: dict[str, dict[str, Offer]] = defaultdict(dict)
     for row in tables.rows(f"offers_{target}"):
         offer = Offer(row["machine"], row["region"], tuple(row["zones"].split()), _prices(row))
         found[offer.region][offer.machine] = offer
-    known = {machine.name for machine in machines(target)}
-    for row in (*tables.rows("special_prices"), *tables.fresh_prices()):
-        if row["target"] != target or row["machine"] not in known:
-            continue
-        place = found[row["region"]]
-        offer = place.get(row["machine"]) or Offer(row["machine"], row["region"], (), {})
-        place[offer.machine] = replace(offer, prices={**offer.prices, **_prices(row)})
-    return dict(found)
+    for row in (*tables.rows("special_prices"), *_fresh):
+        offer = found[row["region"]].get(row["machine"]) if row["target"] == target else None
+        if offer:
+            found[row["region"]][offer.machine] = replace(offer, prices={**offer.prices, **_prices(row)})
+    return {region: place for region, place in found.items() if place}
+
+
+_fresh: list[dict[str, str]] = []
+
+
+def use_prices(path: Path | None) -> None:
+    """Lets the prices of a file stand in for the bundled ones in every plan from now on; None forgets them.
+
+    Raises:
+        ValueError: the file cannot be read, or is none that `accelstack prices refresh` writes.
+    """
+    _fresh.clear()
+    offers.cache_clear()
+    if path is None:
+        return
+    fix = "write it anew with `accelstack prices refresh`"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: the prices cannot be read: {error}; {fix}") from None
+    for number, row in enumerate(rows, start=2):
+        if missing := [column for column in PRICE_COLUMNS if row.get(column) is None]:
+            raise ValueError(f"{path}: line {number} has no {', '.join(missing)}; {fix}")
+        for column in ("on_demand", "spot"):
+            if row[column] and not re.fullmatch(r"\d*[1-9]\d*(\.\d+)?|0?\.\d*[1-9]\d*", row[column]):
+                raise ValueError(f"{path}: line {number}: {column}: {row[column]!r} is no price above 0; {fix}")
+    _fresh.extend(rows)
 
 
 def _prices(row: dict[str, str]) -> dict[str, Price]:

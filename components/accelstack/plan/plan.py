@@ -1,7 +1,7 @@
 """The whole plan of a stack: every decision and every finding, before the first resource."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accelstack.plan import capacity, choice, compatibility, fabric, naming, network, pricing, quota
@@ -12,10 +12,10 @@ from accelstack.plan.fabric import Fabric
 from accelstack.plan.findings import Finding, Severity, errors, one_of
 from accelstack.plan.machines import Machine, offers
 from accelstack.plan.pricing import Estimate, Item
-from accelstack.plan.request import PoolRequest, Request, parse
+from accelstack.plan.request import SYSTEM, PoolRequest, Request, parse
 
-SYSTEM = PoolRequest(
-    name="system",
+USUAL_SYSTEM = PoolRequest(
+    name=SYSTEM,
     path="pools.system.",
     accelerator="cpu",
     per_node=0,
@@ -96,12 +96,12 @@ def with_findings(decided: Plan, more: Iterable[Finding]) -> Plan:
 def decide(request: Request) -> Plan:
     """The plan of a request."""
     findings = _check_place(request)
-    asked = request.pools if any(pool.name == "system" for pool in request.pools) else (*request.pools, SYSTEM)
+    asked = request.pools if any(pool.name == SYSTEM for pool in request.pools) else (*request.pools, USUAL_SYSTEM)
     pools: list[PoolPlan] = []
     if not findings:
         for pool in asked:
             decided, found = _pool(pool, request)
-            findings += [replace(each, severity=Severity.WARNING) for each in found] if pool is SYSTEM else found
+            findings += [_of_system(each) for each in found] if pool is USUAL_SYSTEM else found
             if decided:
                 pools.append(decided)
     bound = {pool.name for pool in asked if pool.zones}
@@ -122,6 +122,12 @@ def decide(request: Request) -> Plan:
         estimate=estimate,
         findings=tuple(findings),
     )
+
+
+def _of_system(finding: Finding) -> Finding:
+    """What was found about the pool that nobody asked for: it cannot keep a plan from being carried out."""
+    fix = "name a pool `system` with machines that you know to be there"
+    return replace(finding, severity=Severity.WARNING, property=f"pools.{SYSTEM}", fix=fix)
 
 
 def _check_place(request: Request) -> list[Finding]:
@@ -239,8 +245,8 @@ def _facts(request: Request, pool: PoolPlan) -> dict[str, str]:
 
 def _zones(request: Request, pools: list[PoolPlan]) -> list[str]:
     """Zones that the network spans: those of the pools, and as many more as the cluster needs."""
-    used = list(dict.fromkeys(zone for pool in pools if pool.name != "system" for zone in pool.terms.zones))
-    more = [zone for pool in pools if pool.name == "system" for zone in pool.terms.zones if zone not in used]
+    used = list(dict.fromkeys(zone for pool in pools if pool.name != SYSTEM for zone in pool.terms.zones))
+    more = [zone for pool in pools if pool.name == SYSTEM for zone in pool.terms.zones if zone not in used]
     regional = [zone for zone in used if not _is_local(zone)]
     return sorted(used + more[: max(0, network.LEAST_ZONES - len(regional))])
 
@@ -264,7 +270,7 @@ def _estimate(request: Request, pools: list[Item]) -> Estimate:
     ):
         if gib:
             services.append(pricing.service(name, target, region, item, gib))
-    return pricing.total([*pools, *services])
+    return Estimate((*pools, *services))
 
 
 def _check_names(request: Request) -> list[Finding]:
@@ -273,72 +279,3 @@ def _check_names(request: Request) -> list[Finding]:
         naming.check(request.target, "pool", pool.name, f"{pool.path.rstrip('.') or 'pools'}") for pool in request.pools
     ]
     return [finding for finding in checked if finding]
-
-
-def as_dict(decided: Plan) -> dict[str, Any]:
-    """The plan as plain data, for JSON and stack outputs."""
-    request = decided.request
-    estimate = decided.estimate
-    return {
-        "fits": decided.fits,
-        "target": request.target if request else None,
-        "region": request.region if request else None,
-        "pools": [_pool_dict(pool, request.region if request else "") for pool in decided.pools],
-        "versions": decided.versions,
-        "subnets": [asdict(subnet) for subnet in decided.subnets],
-        "quotas": [asdict(need) for need in decided.quotas],
-        "cost": {
-            "hourly_usd": _cents(estimate.hourly_usd),
-            "monthly_usd": _cents(estimate.monthly_usd),
-            "known_monthly_usd": _cents(estimate.known_monthly_usd),
-            "unknown": list(estimate.unknown),
-            "catalogue_date": estimate.catalogue_date,
-            "items": [
-                {"name": item.name, "monthly_usd": _cents(item.monthly_usd), "source": item.source, "date": item.date}
-                for item in estimate.items
-            ],
-        },
-        "findings": findings_dict(decided.findings),
-    }
-
-
-def findings_dict(found: Iterable[Finding]) -> list[dict[str, Any]]:
-    """Findings as plain data."""
-    return [asdict(finding) for finding in found]
-
-
-def _pool_dict(pool: PoolPlan, region: str) -> dict[str, Any]:
-    machine = pool.machine
-    return {
-        "name": pool.name,
-        "target": machine.target,
-        "region": region,
-        "zones": list(pool.terms.zones),
-        "machine": machine.name,
-        "accelerator": machine.accelerator,
-        "per_node": machine.per_node,
-        "nodes": pool.nodes,
-        "min_nodes": pool.min_nodes,
-        "gpus": pool.gpus,
-        "vcpus": machine.vcpus,
-        "memory_gib": machine.memory_gib,
-        "architecture": machine.architecture,
-        "image": machine.image,
-        "driver": machine.driver,
-        "driver_version": pool.driver or None,
-        "fabric": pool.fabric.name,
-        "fabric_interfaces": pool.fabric.count,
-        "wiring": asdict(pool.fabric),
-        "capacity": pool.terms.capacity,
-        "placement": pool.terms.placement,
-        "launch": pool.terms.launch,
-        "taints": list(pool.terms.taints),
-        "hourly_usd": _cents(pool.hourly_usd),
-        "monthly_usd": _cents(pool.cost.monthly_usd),
-        "catalogue_date": pool.cost.date or None,
-        "findings": findings_dict(pool.findings),
-    }
-
-
-def _cents(amount: float | None) -> float | None:
-    return None if amount is None else round(amount, 2)

@@ -1,7 +1,7 @@
 """What a plan costs: an estimate from dated tables. A price that no source gives is unknown, never guessed."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 
 from accelstack.plan import tables
 from accelstack.plan.findings import Finding, Severity
@@ -21,11 +21,6 @@ class Item:
     source: str
     date: str
     """Of the price; empty where it is unknown."""
-
-    @property
-    def hourly_usd(self) -> float | None:
-        """The same, an hour."""
-        return None if self.monthly_usd is None else self.monthly_usd / HOURS_A_MONTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +42,12 @@ class Estimate:
     @property
     def monthly_usd(self) -> float | None:
         """The whole; None while any part is unknown."""
-        return None if self.unknown else self.known_monthly_usd
+        return None if self.unknown or not self.items else self.known_monthly_usd
 
     @property
     def hourly_usd(self) -> float | None:
         """The whole, an hour; None while any part is unknown."""
-        return None if self.unknown else self.known_monthly_usd / HOURS_A_MONTH
+        return None if self.monthly_usd is None else self.monthly_usd / HOURS_A_MONTH
 
     @property
     def catalogue_date(self) -> str | None:
@@ -82,12 +77,12 @@ def check_budget(estimate: Estimate, budget: float) -> list[Finding]:
     if known > budget:
         dearest = max(estimate.items, key=lambda item: item.monthly_usd or 0)
         more = "at least " if estimate.unknown else ""
-        larger = "a larger budget" if estimate.unknown else f"a budget of {_up(known):,.0f}"
+        larger = "a larger budget" if estimate.unknown else f"a budget of {ceil(known):,.0f}"
         return [
             Finding(
                 Severity.ERROR,
                 "budget",
-                f"{budget:,.0f} USD a month",
+                f"{budget:,.10g} USD a month",
                 f"the plan costs {more}{known:,.0f} USD a month with all nodes running "
                 f"({dearest.name}: {dearest.monthly_usd:,.0f})",
                 f"use fewer nodes, cheaper capacity, or {larger}",
@@ -98,18 +93,9 @@ def check_budget(estimate: Estimate, budget: float) -> list[Finding]:
             Finding(
                 Severity.WARNING,
                 "budget",
-                f"{budget:,.0f} USD a month",
+                f"{budget:,.10g} USD a month",
                 f"cannot be held against the whole plan: no source gives a price for {', '.join(estimate.unknown)}",
                 "take fresh prices with `accelstack prices refresh`",
             )
         ]
     return []
-
-
-def _up(amount: float) -> int:
-    return -int(-amount // 1)
-
-
-def total(items: Iterable[Item]) -> Estimate:
-    """The estimate of these lines."""
-    return Estimate(tuple(items))

@@ -1,8 +1,9 @@
 """What a user asks of a plan, read from settings or options, every mistake of form found at once."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
 
 from accelstack.plan import accelerators
 from accelstack.plan.findings import Finding, Severity, one_of
@@ -11,6 +12,9 @@ from accelstack.plan.machines import CLOUDS
 CAPACITY = ("on_demand", "spot", "reservation", "block", "flex_start")
 FABRICS = ("auto", "none", "efa", "tcpx", "tcpxo", "roce", "infiniband", "ici")
 ARCHITECTURES = ("any", "x86_64", "arm64")
+SYSTEM = "system"
+"""Name of the pool for what runs the cluster itself; it takes nothing from the stack's own settings."""
+POOL_NAME = r"[a-z]([a-z0-9-]*[a-z0-9])?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,20 @@ class Request:
     region: str
     name: str
     pools: tuple[PoolRequest, ...]
-    versions: dict[str, str] = field(default_factory=dict[str, str])
+    versions: dict[str, str]
     """Versions that the user fixes, by component (`kubernetes`, `driver`, `kueue`, …)."""
-    cidr: str = "10.0.0.0/16"
+    cidr: str
     """Address range of the network."""
-    budget: float = 0
+    budget: float
     """Most USD a month; 0 for no limit."""
-    storage_gib: float = 0
+    storage_gib: float
     """GiB kept in object storage, for the estimate."""
-    egress_gib: float = 0
+    egress_gib: float
     """GiB sent to the internet a month, for the estimate."""
+
+
+MOST = 100_000
+"""Nodes, vCPUs and the like that anyone could mean: no managed cluster has more nodes."""
 
 
 def _whole(value: Any) -> int:
@@ -79,20 +87,25 @@ def _amount(value: Any) -> float:
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    words: Sequence[Any] = value.replace(",", " ").split() if isinstance(value, str) else value
-    if not all(isinstance(word, str) for word in words):
+    """Names in a list, or in a text with commas or blanks; each once."""
+    if isinstance(value, str) and value:
+        value = value.replace(",", " ").split() or [None]
+    if not all(isinstance(word, str) and word for word in value):
         raise ValueError
-    return tuple(words)
+    return tuple(dict.fromkeys(value))
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, (dict, list)):
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError
     return str(value)
 
 
 def _versions(value: Any) -> dict[str, str]:
-    return {_text(name): _text(version) for name, version in dict(value).items()}
+    if not isinstance(value, Mapping):
+        raise ValueError
+    table = cast(Mapping[Any, Any], value)
+    return {_text(name): _text(version) for name, version in table.items()}
 
 
 Reader = tuple[Callable[[Any], Any], str]
@@ -120,7 +133,7 @@ STACK_KEYS: dict[str, tuple[Reader, Any]] = {
     "target": (TEXT, None),
     "region": (TEXT, ""),
     "name": (TEXT, "accelstack"),
-    "versions": ((_versions, "names with versions"), {}),
+    "versions": ((_versions, 'a table of versions in quotes, such as {kubernetes: "1.35"}'), {}),
     "cidr": (TEXT, "10.0.0.0/16"),
     "budget": (AMOUNT, 0.0),
     "storage_gib": (AMOUNT, 0.0),
@@ -128,59 +141,82 @@ STACK_KEYS: dict[str, tuple[Reader, Any]] = {
 }
 
 
+def check_keys(given: Mapping[str, Any]) -> list[Finding]:
+    """The findings of settings that no plan knows."""
+    known = (*STACK_KEYS, *POOL_KEYS, "pools")
+    return [finding for key in given if (finding := one_of(str(key), str(key), known, "setting of a plan"))]
+
+
 def parse(given: Mapping[str, Any]) -> tuple[Request | None, list[Finding]]:
     """The request that settings make, and what is wrong with their form; None where no pool or target is left."""
-    findings: list[Finding] = []
-    stack = _read(given, STACK_KEYS, "", findings)
-    pools: Any = given.get("pools") or {}
+    findings = check_keys(given)
+    stack = {key: default for key, (_, default) in STACK_KEYS.items()} | _read(given, STACK_KEYS, "", findings)
+    shared = _read(given, POOL_KEYS, "", findings)
+    asked = [
+        pool
+        for name, own in _tables(given.get("pools"), findings).items()
+        if (pool := _pool(name, own, {} if name == SYSTEM else shared, findings))
+    ]
+    target = stack["target"]
+    if target is None:
+        findings.append(Finding(Severity.INVALID, "target", "", "is not given", f"use one of: {', '.join(CLOUDS)}"))
+    elif wrong := one_of("target", target, CLOUDS, "target with machine tables"):
+        findings.append(wrong)
+    known = list(dict.fromkeys(findings))  # what several pools inherit is told once
+    return (Request(pools=tuple(asked), **stack) if asked and target in CLOUDS else None), known
+
+
+def _tables(pools: Any, findings: list[Finding]) -> dict[str, Mapping[str, Any] | None]:
+    """The settings of each pool by its name; of the one pool that a stack without `pools` has, under no name."""
+    if not pools:
+        return {"": None}
     if not isinstance(pools, Mapping):
-        findings.append(
-            Finding(Severity.INVALID, "pools", repr(pools), "is no table of pools by name", 'use {"train": {…}, …}')
-        )
-        pools = {}
-    asked: list[PoolRequest] = []
-    entries: dict[str, Any] = dict(pools) if pools else {"": {}}  # pyright: ignore[reportUnknownArgumentType]
-    for name, entry in entries.items():
-        path = f"pools.{name}." if name else ""
-        if not isinstance(entry, Mapping):
-            findings.append(
-                Finding(Severity.INVALID, path[:-1], repr(entry), "is no table of settings", "use {accelerator: …}")
-            )
-            continue
-        own: dict[str, Any] = dict(entry)  # pyright: ignore[reportUnknownArgumentType]
-        findings += [finding for key in own if (finding := one_of(f"{path}{key}", key, POOL_KEYS, "setting of a pool"))]
-        inherited = {key: value for key, value in given.items() if key in POOL_KEYS}
-        pool = _pool(name, path, _read({**inherited, **own}, POOL_KEYS, path, findings), findings)
-        if pool is not None:
-            asked.append(pool)
-    target = stack["target"] or ""
-    wrong_target = one_of("target", target, CLOUDS, "target with machine tables")
-    if wrong_target:
-        findings.append(wrong_target)
-    if wrong_target or not asked:
-        return None, findings
-    return Request(pools=tuple(asked), **stack), findings
+        fix = "use a table such as {train: {accelerator: H100:8}}"
+        findings.append(Finding(Severity.INVALID, "pools", repr(pools), "is no table of pools by name", fix))
+        return {}
+    tables: dict[str, Mapping[str, Any] | None] = {}
+    for name, own in cast(Mapping[Any, Any], pools).items():
+        if not isinstance(name, str) or not re.fullmatch(POOL_NAME, name):
+            fix = "use small letters, digits and hyphens, a letter first"
+            findings.append(Finding(Severity.INVALID, "pools", repr(name), "is no name of a pool", fix))
+        elif not isinstance(own, Mapping):
+            fix = "use one such as {accelerator: H100:8}"
+            findings.append(Finding(Severity.INVALID, f"pools.{name}", repr(own), "is no table of settings", fix))
+        else:
+            tables[name] = cast(Mapping[str, Any], own)
+    return tables
 
 
-def _pool(name: str, path: str, values: dict[str, Any], findings: list[Finding]) -> PoolRequest | None:
-    values["min_nodes"] = values["nodes"] if values["min_nodes"] is None else values["min_nodes"]
-    text = values["accelerator"] or ""
-    try:
-        accelerator = accelerators.parse(text)
-    except ValueError as error:
-        findings.append(Finding(Severity.INVALID, f"{path}accelerator", text, str(error), "see `accelstack gpus`"))
+def _pool(
+    name: str, own: Mapping[str, Any] | None, shared: dict[str, Any], findings: list[Finding]
+) -> PoolRequest | None:
+    """The request for one pool, which takes what it leaves out from the stack's own settings."""
+    path = f"pools.{name}." if name else ""
+    own = own or {}
+    for key in own:
+        if wrong := one_of(f"{path}{key}", str(key), POOL_KEYS, "setting of a pool"):
+            findings.append(wrong)
+    mine = _read(own, POOL_KEYS, path, findings)
+    values = {key: default for key, (_, default) in POOL_KEYS.items()} | shared | mine
+
+    def wrong_value(key: str, rule: str, fix: str) -> None:
+        value = "" if values[key] is None else str(values[key])
+        findings.append(Finding(Severity.INVALID, f"{path if key in own or key not in shared else ''}{key}", value, rule, fix))
+
+    if not values["accelerator"]:
+        wrong_value("accelerator", "is not given", "name one, such as H100:8; `accelstack gpus` lists them")
         return None
+    try:
+        accelerator = accelerators.parse(values["accelerator"])
+    except ValueError as error:
+        wrong_value("accelerator", str(error), "see `accelstack gpus`")
+        return None
+    if name == SYSTEM and accelerator.name != "cpu":
+        wrong_value("accelerator", "is not for the nodes that run the cluster itself", "use cpu:4 or more")
     if accelerator.per_node:
-        if values["per_node"] not in (0, accelerator.per_node):
-            findings.append(
-                Finding(
-                    Severity.INVALID,
-                    f"{path}per_node",
-                    str(values["per_node"]),
-                    f"contradicts accelerator {text}",
-                    "give the count once",
-                )
-            )
+        counted = values["per_node"] if "accelerator" not in mine or "per_node" in mine else 0
+        if counted not in (0, accelerator.per_node):
+            wrong_value("per_node", f"contradicts accelerator {values['accelerator']}", "give the count once")
         values["per_node"] = accelerator.per_node
     values["accelerator"] = accelerator.name
     for key, known, what in (
@@ -188,43 +224,31 @@ def _pool(name: str, path: str, values: dict[str, Any], findings: list[Finding])
         ("fabric", FABRICS, "fabric"),
         ("architecture", ARCHITECTURES, "architecture"),
     ):
-        wrong = one_of(f"{path}{key}", values[key], known, what)
-        if wrong:
-            findings.append(wrong)
+        if wrong := one_of(key, values[key], known, what):
+            wrong_value(key, wrong.rule, wrong.fix)
             values[key] = POOL_KEYS[key][1]
+    if values["min_nodes"] is None:
+        values["min_nodes"] = values["nodes"]
     for key, least in (("nodes", 1), ("min_nodes", 0), ("per_node", 0), ("vcpus", 0)):
-        if values[key] < least:
-            findings.append(
-                Finding(Severity.INVALID, f"{path}{key}", str(values[key]), f"is below {least}", f"use {least} or more")
-            )
+        if not least <= values[key] <= MOST:
+            wrong_value(key, f"is not between {least} and {MOST:,}", "use a number between them")
             values[key] = least
     if values["min_nodes"] > values["nodes"]:
-        findings.append(
-            Finding(
-                Severity.INVALID,
-                f"{path}min_nodes",
-                str(values["min_nodes"]),
-                f"is more than the {values['nodes']} nodes",
-                "raise nodes, or lower min_nodes",
-            )
-        )
+        wrong_value("min_nodes", f"is more than the {values['nodes']} nodes", "raise nodes, or lower min_nodes")
     return PoolRequest(name=name or ("cpu" if accelerator.name == "cpu" else "gpu"), path=path, **values)
 
 
 def _read(
     given: Mapping[str, Any], keys: dict[str, tuple[Reader, Any]], path: str, findings: list[Finding]
 ) -> dict[str, Any]:
+    """The given values of these keys, converted."""
     values: dict[str, Any] = {}
-    for key, ((convert, description), default) in keys.items():
-        values[key] = default
+    for key, ((convert, description), _) in keys.items():
         if given.get(key) is None:
             continue
         try:
             values[key] = convert(given[key])
         except (TypeError, ValueError, OverflowError):
-            findings.append(
-                Finding(
-                    Severity.INVALID, f"{path}{key}", repr(given[key]), f"is not {description}", f"use {description}"
-                )
-            )
+            fix = f"use {description}"
+            findings.append(Finding(Severity.INVALID, f"{path}{key}", repr(given[key]), f"is not {description}", fix))
     return values

@@ -1,7 +1,6 @@
 """The dated tables in `tables/`: data files, each row with its source and date, read once."""
 
 import csv
-import os
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -14,16 +13,6 @@ FOLDER = Path(__file__).parent / "tables"
 def rows(name: str) -> tuple[dict[str, str], ...]:
     """The rows of `<name>.csv`, cells by column; a cell that is unknown or does not apply is empty."""
     with (FOLDER / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        return tuple(csv.DictReader(file))
-
-
-@cache
-def fresh_prices() -> tuple[dict[str, str], ...]:
-    """The rows that `accelstack prices refresh` wrote, where ACCELSTACK_PRICES names its file; none otherwise."""
-    path = os.environ.get("ACCELSTACK_PRICES")
-    if not path:
-        return ()
-    with Path(path).open(newline="", encoding="utf-8") as file:
         return tuple(csv.DictReader(file))
 
 
