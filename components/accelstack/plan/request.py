@@ -201,7 +201,9 @@ def _pool(
 
     def wrong_value(key: str, rule: str, fix: str) -> None:
         value = "" if values[key] is None else str(values[key])
-        findings.append(Finding(Severity.INVALID, f"{path if key in own or key not in shared else ''}{key}", value, rule, fix))
+        findings.append(
+            Finding(Severity.INVALID, f"{path if key in own or key not in shared else ''}{key}", value, rule, fix)
+        )
 
     if not values["accelerator"]:
         wrong_value("accelerator", "is not given", "name one, such as H100:8; `accelstack gpus` lists them")
