@@ -22,8 +22,11 @@ def test_a_preview_prints_the_plan_once_and_exports_it(checkout: Checkout) -> No
     ("settings", "reasons"),
     [
         (
-            {"accelerator": "H100:8", "capacity": "spot", "reservation": "cr-1", "budget": "100"},
-            ["reservation: cr-1: spot capacity never uses a reservation", "budget: 100 USD a month: the plan costs"],
+            {"accelerator": "H100:8", "capacity": "spot", "reservation": "cr-0123456789abcdef0", "budget": "100"},
+            [
+                "reservation: cr-0123456789abcdef0: spot capacity never uses a reservation",
+                "budget: 100 USD a month: the plan costs",
+            ],
         ),
         ({"accelerator": "TPU-v6e:4"}, ["accelerator: TPU-v6e: is not on aws; it is on gcp"]),
         ({"accelerator": "H100:8", "region": "us-esat-1"}, ["region: us-esat-1: is no known region of aws"]),

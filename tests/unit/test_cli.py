@@ -59,11 +59,21 @@ def test_the_exit_code_tells_whether_it_fits(more: list[str], code: int) -> None
 
 
 def test_a_plan_that_does_not_fit_says_what_would() -> None:
-    result = run(*ASKED, "--capacity", "spot", "--reservation", "cr-1", "--budget", "100", "--cidr", "10.0.0.0/26")
+    result = run(
+        *ASKED,
+        "--capacity",
+        "spot",
+        "--reservation",
+        "cr-0123456789abcdef0",
+        "--budget",
+        "100",
+        "--cidr",
+        "10.0.0.0/26",
+    )
     assert result.exit_code == 1
     words = " ".join(result.stdout.split())
     assert "The plan does not fit: 3 errors." in words
-    for part in ("reservation: cr-1:", "budget: 100 USD a month:", "cidr: 10.0.0.0/26:"):
+    for part in ("reservation: cr-0123456789abcdef0:", "budget: 100 USD a month:", "cidr: 10.0.0.0/26:"):
         assert part in words
 
 

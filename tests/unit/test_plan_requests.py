@@ -1,5 +1,8 @@
 """What a user may ask wrongly, and what the plan says of it."""
 
+import json
+from ipaddress import IPv4Network
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -7,6 +10,7 @@ from accelstack.plan.export import as_dict
 from accelstack.plan.findings import Finding, Severity
 from accelstack.plan.plan import Plan, plan
 
+CR = "cr-0123456789abcdef0"
 H100 = {"target": "aws", "region": "us-east-1", "accelerator": "H100", "per_node": 8, "nodes": 2, "zones": ["use1-az1"]}
 
 
@@ -33,7 +37,7 @@ def test_a_good_request_fits_and_says_all() -> None:
     [
         ({"accelerator": "H10"}, "accelerator", "no known accelerator", "accelstack gpus"),
         ({"accelerator": "TPU-v6e", "per_node": 4}, "accelerator", "is not on aws; it is on gcp", "gpus TPU-v6e"),
-        ({"region": "eu-west-3"}, "region", "not offered there; it is in", "one of these regions"),
+        ({"region": "eu-west-3"}, "region", "not sold there as on_demand; it is in", "one of these regions"),
         ({"region": "us-esat-1"}, "region", "no known region of aws", "us-east-1"),
         ({"region": ""}, "region", "needs a region", "us-east-1"),
         ({"target": "awz"}, "target", "no known target", "did you mean aws"),
@@ -42,16 +46,31 @@ def test_a_good_request_fits_and_says_all() -> None:
         ({"accelerator": "H100:8", "per_node": 4}, "per_node", "contradicts", "once"),
         ({"capacity": "sport"}, "capacity", "no known capacity type", "did you mean spot"),
         ({"capacity": "flex_start"}, "capacity", "sold as", "one of these"),
-        ({"capacity": "spot", "reservation": "cr-1"}, "reservation", "never uses a reservation", "leave the"),
+        (
+            {"capacity": "spot", "reservation": CR},
+            "reservation",
+            "never uses a reservation",
+            "leave the",
+        ),
         ({"capacity": "reservation"}, "reservation", "needs the reservation's id", "set reservation"),
-        ({"capacity": "block", "reservation": "cr-1", "zones": "use1-az1,use1-az2"}, "zones", "in one zone", "alone"),
-        ({"capacity": "block", "reservation": "cr-1", "zones": ()}, "zones", "lies in one zone", "zone alone"),
+        (
+            {"capacity": "block", "reservation": CR, "zones": "use1-az1,use1-az2"},
+            "zones",
+            "in one zone",
+            "alone",
+        ),
+        (
+            {"capacity": "block", "reservation": CR, "zones": ()},
+            "zones",
+            "lies in one zone",
+            "zone alone",
+        ),
         (
             {
                 "accelerator": "H200",
                 "region": "us-east-2",
                 "capacity": "block",
-                "reservation": "cr-1",
+                "reservation": CR,
                 "zones": "use2-az3",
             },
             "machine",
@@ -65,6 +84,17 @@ def test_a_good_request_fits_and_says_all() -> None:
         ({"accelerator": "T4", "per_node": 1, "nodes": 1, "zones": (), "fabric": "tcpx"}, "fabric", "have", "auto"),
         ({"architecture": "arm64"}, "architecture", "are x86_64", "build the images for x86_64"),
         ({"versions": {"driver": "450.80"}}, "versions.driver", "driver must be", "driver"),
+        ({"versions": {"driver": "590.1"}}, "versions.driver", "the image brings driver 580", "leave it out"),
+        ({"accelerator": "p5.48xlarge"}, "accelerator", "is a machine type, which has H100-80:8", "ask for H100-80:8"),
+        ({"zones": ["us-east-1a"]}, "zones", "it is in use1-az1", "zone ids, since names differ"),
+        ({"capacity": "reservation", "reservation": "mine"}, "reservation", "no reservation of aws", "console"),
+        ({"capacity": "block", "reservation": CR, "nodes": 65}, "nodes", "at most 64 machines", "at most 64 nodes"),
+        (
+            {"accelerator": "GB200:4", "capacity": "block", "reservation": CR, "nodes": 5, "zones": ()},
+            "nodes",
+            "sold whole",
+            "use 9 or 18 nodes",
+        ),
         ({"versions": {"kubernetes": "1.25"}}, "versions.kubernetes", "kubernetes must be", "1."),
         ({"versions": {"kubernets": "1.34"}}, "versions.kubernets", "no known component", "did you mean kubernetes"),
         ({"versions": {"kueue": "new"}}, "versions.kueue", "is no version", "such as"),
@@ -97,7 +127,12 @@ def test_a_good_request_fits_and_says_all() -> None:
         ({"reservation": True}, "reservation", "is not a text", "use a text"),
         ({"zones": ","}, "zones", "is not a list of names", "use a list"),
         ({"zones": ["use1-az1", ["use1-az2"]]}, "zones", "is not a list of names", "use a list"),
-        ({"capacity": "reservation", "reservation": "cr-1", "zones": "use1-az1 use1-az2"}, "zones", "in one", "alone"),
+        (
+            {"capacity": "reservation", "reservation": CR, "zones": "use1-az1 use1-az2"},
+            "zones",
+            "in one",
+            "alone",
+        ),
         ({"pools": {"a": 1}}, "pools.a", "no table of settings", "accelerator"),
         ({"pools": {"a": {"acelerator": "L4"}}}, "pools.a.acelerator", "setting of a pool", "did you mean accelerator"),
         ({"pools": {"train": {"capacity": "flex_start"}}}, "pools.train.capacity", "sold as", "one of these"),
@@ -112,7 +147,13 @@ def test_each_mistake_is_named_with_value_rule_and_fix(change: dict[str, Any], n
 
 
 def test_every_mistake_is_told_in_one_go() -> None:
-    wrong = {"capacity": "spot", "reservation": "cr-1", "cidr": "10.0.0.0/26", "budget": 5, "name": "a b"}
+    wrong = {
+        "capacity": "spot",
+        "reservation": CR,
+        "cidr": "10.0.0.0/26",
+        "budget": 5,
+        "name": "a b",
+    }
     decided = plan({**H100, **wrong, "versions": {"kubernetes": "1.25"}})
     named = {finding.property for finding in decided.findings if finding.severity is not Severity.WARNING}
     assert named >= {"reservation", "cidr", "budget", "name", "versions.kubernetes"}
@@ -159,9 +200,9 @@ def test_training_that_would_fall_back_to_tcp_is_told_with_the_machine_that_woul
     [
         ({}, "cluster"),
         ({"capacity": "spot"}, "cluster"),
-        ({"capacity": "reservation", "reservation": "cr-1"}, "reservation"),
-        ({"capacity": "block", "reservation": "cr-1"}, "reservation"),
-        ({"capacity": "reservation", "reservation": "cr-1", "placement_group": "mine"}, "mine"),
+        ({"capacity": "reservation", "reservation": CR}, "reservation"),
+        ({"capacity": "block", "reservation": CR}, "reservation"),
+        ({"capacity": "reservation", "reservation": CR, "placement_group": "mine"}, "mine"),
         ({"nodes": 1}, "none"),
     ],
 )
@@ -206,3 +247,95 @@ def test_storage_and_egress_are_in_the_estimate_where_they_are_given() -> None:
         "egress",
     }
     assert more.estimate.known_monthly_usd > plain.estimate.known_monthly_usd
+
+
+V6E = {"target": "gcp", "region": "us-east5", "accelerator": "TPU-v6e:4", "nodes": 4, "capacity": "flex_start"}
+
+
+def test_flex_start_scales_from_none_in_the_zones_that_sell_it() -> None:
+    pool = plan({**V6E, "zones": "us-east5-b"}).pools[0]
+    assert (pool.min_nodes, pool.terms.placement, pool.terms.launch["tpu_topology"]) == (0, "compact", "4x4")
+    assert "cloud.google.com/gke-queued=true:NoSchedule" in pool.terms.taints
+    (wrong,) = found(plan({**V6E, "region": "us-central1"}), "region")
+    assert "asia-northeast1, us-east5" in wrong.rule
+    assert found(plan({**V6E, "zones": "us-east5-c"}), "zones")
+    assert found(plan({**V6E, "min_nodes": 4}), "min_nodes")
+
+
+@pytest.mark.parametrize(("nodes", "fits"), [(1, True), (3, False), (64, True)])
+def test_tpu_slices_have_the_sizes_that_there_are(nodes: int, fits: bool) -> None:
+    asked = {**V6E, "zones": "us-east5-b", "nodes": nodes, "cidr": "10.0.0.0/8"}
+    assert plan(asked).fits == fits
+    assert plan({**asked, "fabric": "none"}).fits
+
+
+B200 = {"target": "gcp", "region": "us-central1", "zones": "us-central1-b", "accelerator": "B200:8", "nodes": 2}
+
+
+def test_gke_pods_get_the_nodes_interfaces_and_the_fabric_has_its_networks() -> None:
+    decided = plan({**B200, "capacity": "spot"})
+    woven = decided.pools[0].fabric
+    joined = json.loads(dict(woven.annotations)["networking.gke.io/interfaces"])
+    assert joined[0] == {"interfaceName": "eth0", "network": "default"}
+    assert joined[1] == {"interfaceName": "eth2", "network": "rdma-0"}
+    assert joined[-1] == {"interfaceName": "eth9", "network": "rdma-7"}
+    assert [(each.subnets, each.profile) for each in woven.networks] == [(1, ""), (8, "{zone}-vpc-roce")]
+    assert sum("-fabric-" in subnet.name for subnet in decided.subnets) == 9
+    assert [need.amount for need in decided.quotas if need.quota == "NETWORKS"] == [3]
+
+
+def test_a_tcpxo_pod_has_its_sidecar_with_the_devices() -> None:
+    mega = {**B200, "accelerator": "H100:8", "fabric": "tcpxo", "zones": "us-central1-a"}
+    woven = plan(mega).pools[0].fabric
+    assert woven.sidecar
+    assert woven.sidecar.name == "tcpxo-daemon"
+    devices = dict(woven.annotations)["devices.gke.io/container.tcpxo-daemon"].splitlines()
+    assert devices[0] == "- path: /dev/nvidia0"
+    assert "- path: /dev/dmabuf_import_helper" in devices
+    assert len(devices) == 11
+
+
+ND = {"target": "azure", "region": "eastus", "accelerator": "H100:8", "nodes": 4}
+
+
+@pytest.mark.parametrize("cidr", ["10.0.0.0/16", "10.244.0.0/16", "172.20.0.0/14"])
+def test_ranges_of_pods_and_services_on_azure_never_overlap_the_network(cidr: str) -> None:
+    decided = plan({**ND, "cidr": cidr})
+    networks = [IPv4Network(subnet.cidr) for subnet in decided.subnets]
+    assert {subnet.name for subnet in decided.subnets} == {"nodes", "pods", "services"}
+    assert not any(one.overlaps(other) for one, other in combinations([IPv4Network(cidr), *networks[1:]], 2))
+
+
+def test_the_range_that_infiniband_keeps_is_refused() -> None:
+    (wrong,) = found(plan({**ND, "cidr": "172.16.0.0/16"}), "cidr")
+    assert "InfiniBand keeps" in wrong.rule
+    assert plan({**ND, "cidr": "172.16.0.0/16", "fabric": "none"}).fits
+
+
+def test_amd_pods_are_told_of_rccl_and_no_nvidia_driver() -> None:
+    pool = plan({**ND, "region": "francecentral", "accelerator": "MI300X:8"}).pools[0]
+    assert "RCCL" in pool.fabric.image
+    assert pool.driver == ""
+    assert pool.terms.launch["gpu_driver"] == "None"
+
+
+def test_the_network_spans_two_zones_in_which_a_control_plane_can_be() -> None:
+    decided = plan({**H100, "zones": "use1-az3", "capacity": "spot"})
+    zones = {subnet.zone for subnet in decided.subnets}
+    assert "use1-az3" in zones
+    assert len(zones - {"use1-az3"}) >= 2
+    for pool in decided.pools:
+        assert set(pool.terms.zones) <= zones
+
+
+def test_spot_that_is_no_bargain_is_told() -> None:
+    decided = plan({**H100, "capacity": "spot"})
+    (warning,) = [finding for finding in decided.findings if finding.property == "capacity"]
+    assert "hardly any" in warning.rule
+
+
+def test_zones_of_which_no_source_tells_are_taken_with_a_warning() -> None:
+    decided = plan({**ND, "zones": "1"})
+    assert decided.fits
+    assert decided.pools[0].terms.zones == ("1",)
+    assert any(finding.property == "zones" for finding in decided.findings)

@@ -139,7 +139,7 @@ def test_each_fabric_of_a_machine_is_described() -> None:
     described = tables.document("fabrics")
     assert {machine.fabric for machine in EVERY} - {"none"} <= described.keys()
     for machine in EVERY:
-        woven = fabric.resolve(machine, True)
+        woven = fabric.resolve(machine, 2)
         if woven.name not in ("none", "ici"):
             assert woven.count == machine.fabric_interfaces
             assert woven.image

@@ -50,6 +50,7 @@ def plan(given: Mapping[str, Any]) -> Plan:
         fabric_interfaces=0,
         fabric_cards=(),
         nvlink_domain=None,
+        placement="",
         family="",
         vendor_accelerator="",
         image="",

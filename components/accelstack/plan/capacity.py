@@ -1,5 +1,6 @@
 """How capacity is bought: what each type means for placement, zones, launch options and taints."""
 
+import re
 from dataclasses import dataclass, field
 
 from accelstack.plan import tables
@@ -45,6 +46,8 @@ LAUNCH: dict[tuple[str, str], dict[str, str]] = {
         "flex_start": "true",
         "queued_provisioning": "true",
         "reservation_affinity": "NO_RESERVATION",
+        "location_policy": "ANY",
+        "auto_repair": "false",
     },
     ("azure", "on_demand"): {"scale_set_priority": "Regular"},
     ("azure", "spot"): {
@@ -62,16 +65,22 @@ SPOT_TAINTS = {
 }
 """Google Cloud's is set by accelstack under GKE's own label; AKS sets its own
 (https://cloud.google.com/kubernetes-engine/docs/concepts/spot-vms, https://learn.microsoft.com/azure/aks/spot-node-pool)."""
+QUEUED_TAINT = "cloud.google.com/gke-queued=true:NoSchedule"
+"""Of pools with queued provisioning (https://cloud.google.com/kubernetes-engine/docs/how-to/provisioningrequest)."""
+DRIVERS = {"operator": "None", "cloud": "Install"}
+"""`gpuProfile.driver` of AKS, by where the driver comes from."""
 RESERVED = ("reservation", "block")
+IDS = {"aws": r"cr-[0-9a-f]{17}", "gcp": r"[\w./-]+", "azure": r"/subscriptions/.+/capacityReservationGroups/.+"}
+"""How clouds write a reservation's id or name."""
 
 
 def decide(pool: PoolRequest, choice: Choice, joined: bool) -> tuple[Terms, list[Finding]]:
     """The terms of a pool on its machine. `joined` says that its nodes talk to each other over a fabric."""
     target = choice.machine.target
     reserved = pool.capacity in RESERVED
-    zones = pool.zones or choice.offer.zones
+    zones = pool.zones or choice.zones
     pinned = reserved or joined
-    findings = [*_contradictions(pool, target), *_limits(pool, target, choice.machine.fabric if joined else "none")]
+    findings = [*_contradictions(pool, target), *_limits(pool, choice.machine, joined)]
     if pinned and len(zones) > 1:
         given = " ".join(pool.zones) or "not given"
         if reserved:
@@ -82,25 +91,38 @@ def decide(pool: PoolRequest, choice: Choice, joined: bool) -> tuple[Terms, list
             reason = f"nodes on one fabric share a zone; taken: {zones[0]}, the first of {', '.join(zones)}"
             fix = "name the one zone in which you have capacity"
             findings.append(Finding(Severity.WARNING, f"{pool.path}zones", given, reason, fix))
-    if pool.placement_group:
-        placement = pool.placement_group
-    elif reserved:
-        placement = "reservation"
-    elif joined and (pool.capacity != "flex_start" or choice.machine.fabric == "ici"):
-        placement = PLACEMENTS[target]
-    else:
-        placement = "none"
-    options = LAUNCH.get((target, pool.capacity), {})
+    placement = _placement(pool, choice.machine, joined)
+    options = LAUNCH.get((target, pool.capacity), {}) if KINDS[choice.machine.accelerator].kind != "cpu" else {}
     launch = {key: value.format(reservation=pool.reservation) for key, value in options.items()}
+    if target == "azure" and choice.machine.driver in DRIVERS:
+        launch["gpu_driver"] = DRIVERS[choice.machine.driver]
     if choice.machine.fabric == "ici" and joined:
         topology, wrong = _slice(pool, choice)
         findings += wrong
         launch |= topology
+    if placement == "workload policy":
+        launch["workload_policy"] = "HIGH_THROUGHPUT"
+        if choice.machine.nvlink_domain:
+            launch["accelerator_topology"] = f"1x{choice.machine.nvlink_domain}"
     resource = KINDS[choice.machine.accelerator].resource
     taints = [f"{resource}=present:NoSchedule"] if resource else []
     if pool.capacity == "spot":
         taints.append(SPOT_TAINTS[target])
+    if pool.capacity == "flex_start":
+        taints.append(QUEUED_TAINT)
     return Terms(pool.capacity, zones[:1] if pinned else zones, placement, launch, tuple(taints)), findings
+
+
+def _placement(pool: PoolRequest, machine: Machine, joined: bool) -> str:
+    if pool.placement_group:
+        return pool.placement_group
+    if joined and machine.placement:
+        return machine.placement
+    if pool.capacity in RESERVED:
+        return "reservation"
+    if joined and (pool.capacity != "flex_start" or machine.fabric == "ici"):
+        return PLACEMENTS[machine.target]
+    return "none"
 
 
 def joins(machine: Machine, asked: str) -> bool:
@@ -109,12 +131,19 @@ def joins(machine: Machine, asked: str) -> bool:
     return machine.fabric != "none" and (machine.fabric != "ici" or asked == "ici" or max(_slices(machine)) > 1)
 
 
-def _limits(pool: PoolRequest, target: str, fabric: str) -> list[Finding]:
+def _limits(pool: PoolRequest, machine: Machine, joined: bool) -> list[Finding]:
     """What a pool of so many nodes breaks, the hardest limit alone."""
     for row in tables.rows("limits"):
-        mine = row["target"] == target and row["capacity"] in ("*", pool.capacity) and row["fabric"] in ("*", fabric)
-        if mine and pool.nodes > int(row["most_nodes"]):
-            fix = f"use at most {row['most_nodes']} nodes in a pool, and more pools"
+        mine = {
+            "target": machine.target,
+            "machine": machine.name,
+            "capacity": pool.capacity,
+            "fabric": machine.fabric if joined else "none",
+        }
+        counts = row["counts"].split()
+        fits = str(pool.nodes) in counts if counts else pool.nodes <= int(row["most_nodes"])
+        if all(row[key] in ("*", value) for key, value in mine.items()) and not fits:
+            fix = f"use {' or '.join(counts)} nodes" if counts else f"use at most {row['most_nodes']} nodes in a pool"
             return [Finding(Severity(row["severity"]), f"{pool.path}nodes", str(pool.nodes), row["reason"], fix)]
     return []
 
@@ -156,6 +185,12 @@ def _contradictions(pool: PoolRequest, target: str) -> list[Finding]:
         what = {"aws": "id (cr-…)", "gcp": "name", "azure": "capacity reservation group's id"}[target]
         reason = f"capacity {pool.capacity} needs the reservation's {what}"
         found.append(Finding(error, f"{pool.path}reservation", "", reason, "set reservation"))
+    elif pool.reservation and not re.fullmatch(IDS[target], pool.reservation):
+        reason = f"is no reservation of {target}, whose pattern is {IDS[target]}"
+        found.append(Finding(error, f"{pool.path}reservation", pool.reservation, reason, "copy it from the console"))
+    if pool.capacity == "flex_start" and pool.min_nodes:
+        reason = "nodes of flex start come when a job waits for them, and none stays"
+        found.append(Finding(error, f"{pool.path}min_nodes", str(pool.min_nodes), reason, "use 0"))
     if pool.placement_group and target != "aws":
         reason = f"placement groups are AWS's; on {target} the pool's own placement is used"
         found.append(Finding(error, f"{pool.path}placement_group", pool.placement_group, reason, "leave it out"))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from accelstack.plan import accelerators
 from accelstack.plan.findings import Finding, Severity
-from accelstack.plan.machines import CLOUDS, Machine, Offer, machines, offers
+from accelstack.plan.machines import CLOUDS, Machine, Offer, machines, offers, zones
 from accelstack.plan.request import PoolRequest
 
 
@@ -14,6 +14,8 @@ class Choice:
 
     machine: Machine
     offer: Offer
+    zones: tuple[str, ...]
+    """Zones of the region in which it is sold as the pool wants it; empty where no source tells of zones."""
 
 
 def candidates(pool: PoolRequest, target: str) -> list[Machine]:
@@ -35,11 +37,12 @@ def candidates(pool: PoolRequest, target: str) -> list[Machine]:
 
 def cheapest(pool: PoolRequest, target: str, region: str) -> Choice | None:
     """The cheapest machine type in a region that the pool can have, unknown prices last; None where there is none."""
-    found = [
-        Choice(machine, offer)
-        for machine in candidates(pool, target)
-        if (offer := offers(target).get(region, {}).get(machine.name)) and set(pool.zones) <= set(offer.zones)
-    ]
+    found: list[Choice] = []
+    for machine in candidates(pool, target):
+        offer = offers(target).get(region, {}).get(machine.name)
+        sold = zones(machine, offer, pool.capacity) if offer else ()
+        if offer and (sold or not offer.zones) and (set(pool.zones) <= set(sold) or not offer.zones):
+            found.append(Choice(machine, offer, sold))
     return min(found, key=lambda choice: _rank(choice, pool.capacity), default=None)
 
 
@@ -182,14 +185,28 @@ def _why_not(pool: PoolRequest, target: str, region: str) -> Finding:
         fix = f"see `accelstack gpus {pool.accelerator}` for what each has"
         return Finding(error, f"{pool.path}accelerator", pool.accelerator, reason, fix)
     names = {machine.name for machine in fitting}
-    regions = sorted(found for found, here in offers(target).items() if names & here.keys())
+    sold = {
+        place: {
+            zone
+            for machine in fitting
+            if machine.name in here
+            for zone in zones(machine, here[machine.name], pool.capacity)
+        }
+        for place, here in offers(target).items()
+        if names & here.keys()
+    }
+    regions = sorted(place for place, where in sold.items() if where or target == "azure")
+    if not regions:
+        reason = f"no source tells a region that has {_list(sorted(names))} as {pool.capacity}"
+        return Finding(error, f"{pool.path}accelerator", pool.accelerator, reason, "ask the vendor")
     if region not in regions:
-        where = f"it is in {_list(regions)}" if regions else "the tables know no region that has it"
-        reason = f"{_list(sorted(names))} is not offered there; {where}"
-        return Finding(error, "region", region, reason, "use one of these regions" if regions else "ask the vendor")
-    zones = sorted({zone for name, here in offers(target)[region].items() if name in names for zone in here.zones})
-    reason = f"{_list(sorted(names))} is not in all of these zones; in {region} it is in {_list(zones)}"
-    return Finding(error, f"{pool.path}zones", " ".join(pool.zones), reason, "use one of these zones")
+        reason = f"{_list(sorted(names))} is not sold there as {pool.capacity}; it is in {_list(regions)}"
+        return Finding(error, "region", region, reason, "use one of these regions")
+    reason = f"{_list(sorted(names))} is not in all of these zones; in {region} it is in {_list(sorted(sold[region]))}"
+    fix = "use one of these zones"
+    if target == "aws" and any(zone.startswith(region) for zone in pool.zones):
+        fix += ": zone ids, since names differ from account to account"
+    return Finding(error, f"{pool.path}zones", " ".join(pool.zones), reason, fix)
 
 
 def _has(target: str, accelerator: str) -> bool:

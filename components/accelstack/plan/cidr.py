@@ -14,8 +14,8 @@ SMALLEST = {"aws": 28, "gcp": 29, "azure": 29}
 """Longest prefix of a subnet, from the same pages."""
 LARGEST = {"aws": 16, "gcp": 8, "azure": 8}
 """Shortest prefix of a network, from the same pages."""
-PRIVATE = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
-"""RFC 1918."""
+PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
+"""RFC 1918 and RFC 6598."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ def parse(path: str, text: str, target: str) -> IPv4Network | Finding:
     if "/" not in text or not text.rpartition("/")[2].isdecimal():
         return Finding(Severity.INVALID, path, text, "has no prefix length", "use one such as 10.0.0.0/16")
     if not any(block.subnet_of(private) for private in PRIVATE):
-        return Finding(Severity.ERROR, path, text, "is no private range (RFC 1918)", "use one such as 10.0.0.0/16")
+        return Finding(
+            Severity.ERROR, path, text, "is no private range (RFC 1918 or 6598)", "use one such as 10.0.0.0/16"
+        )
     if not LARGEST[target] <= block.prefixlen <= SMALLEST[target]:
         return Finding(
             Severity.ERROR,

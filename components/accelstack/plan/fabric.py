@@ -1,10 +1,12 @@
 """What joins accelerators between nodes, from the network card to the pod: one answer for nodes and pods alike."""
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from accelstack.plan import tables
+from accelstack.plan.accelerators import KINDS
 from accelstack.plan.machines import Machine
 
 
@@ -21,7 +23,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class ExtraNetworks:
-    """Networks of their own that the fabric's interfaces lie in, beside the cluster's."""
+    """Networks of one kind that the fabric's interfaces lie in, beside the cluster's."""
 
     networks: int
     subnets: int
@@ -38,6 +40,17 @@ class Mount:
 
     host_path: str
     mount_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """A container that runs beside the pod's own; its image is the component of the fabric that is a daemon."""
+
+    name: str
+    command: str
+    capabilities: tuple[str, ...]
+    mounts: tuple[Mount, ...]
+    """Without a host path: a folder that both containers share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +71,22 @@ class Fabric:
 
     name: str
     interfaces: tuple[Interface, ...] = ()
-    networks: ExtraNetworks | None = None
+    networks: tuple[ExtraNetworks, ...] = ()
     components: tuple[str, ...] = ()
     """Add-ons that make it usable, by their names in the versions table."""
     requests: tuple[tuple[str, str], ...] = ()
     """Resources that a pod with all the node's accelerators asks for, beside the accelerators."""
+    claims: tuple[tuple[str, str], ...] = ()
+    """Device classes and counts that a pod claims instead, where devices are allocated dynamically."""
     annotations: tuple[tuple[str, str], ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    script: str = ""
+    """Script on the node that the container sources before the program: it sets the rest of the environment."""
     mounts: tuple[Mount, ...] = ()
+    sidecar: Sidecar | None = None
+    shared_memory: str = ""
+    """Size of the pod's /dev/shm; with the usual 64 MiB NCCL fails to start."""
     capabilities: tuple[str, ...] = ()
-    privileged: bool = False
     image: tuple[str, ...] = ()
     """What the container image must hold; without it NCCL uses TCP although the devices are there."""
     host: tuple[str, ...] = ()
@@ -91,39 +110,72 @@ NONE = Fabric("none")
 
 
 @cache
-def resolve(machine: Machine, joined: bool) -> Fabric:
-    """The fabric of a machine type, for nodes that are joined by it; `NONE` for nodes that are not."""
-    if not joined or machine.fabric == "none":
+def resolve(machine: Machine, nodes: int) -> Fabric:
+    """The fabric of so many machines that are joined by it; `NONE` for 0, machines that are not."""
+    if not nodes or machine.fabric == "none":
         return NONE
     facts: dict[str, Any] = tables.document("fabrics")[machine.fabric]
     nvlink: dict[str, Any] = tables.document("fabrics")["nvlink"] if machine.nvlink_domain else {}
-    words = {"interfaces": machine.fabric_interfaces}
-    extra = facts.get("networks")
+    words = {
+        "interfaces": str(machine.fabric_interfaces),
+        "collectives": "RCCL" if KINDS[machine.accelerator].vendor == "amd" else "NCCL",
+    }
     return Fabric(
         name=machine.fabric,
         interfaces=interfaces(machine),
-        networks=ExtraNetworks(
-            networks=int(str(extra["networks"]).format(**words)),
-            subnets=int(str(extra["subnets"]).format(**words)),
-            mtu=extra["mtu"],
-            profile=extra.get("profile", ""),
-        )
-        if extra
-        else None,
+        networks=tuple(
+            ExtraNetworks(
+                networks=int(each["networks"].format(**words)),
+                subnets=int(each["subnets"].format(**words)),
+                mtu=each["mtu"],
+                profile=each["profile"].format(**words),
+            )
+            for each in facts.get("networks", ())
+        ),
         components=(*facts["components"], *nvlink.get("components", ())),
         requests=_pairs(facts.get("requests", {}), words),
-        annotations=_pairs(facts.get("annotations", {}), words),
+        claims=_pairs(facts.get("claims", {}), words),
+        annotations=_annotations(machine, facts),
         environment=_pairs({**facts.get("environment", {}), **nvlink.get("environment", {})}, words),
+        script=facts.get("script", ""),
         mounts=tuple(Mount(**mount) for mount in facts.get("mounts", ())),
+        sidecar=_sidecar(facts.get("sidecar")),
+        shared_memory=facts.get("shared_memory", ""),
         capabilities=tuple(facts.get("capabilities", ())),
-        privileged=facts.get("privileged", False),
-        image=tuple(facts["image"]),
+        image=tuple(each.format(**words) for each in facts["image"]),
         host=(*facts.get("host", ()), *nvlink.get("host", ())),
-        compute_domain=machine.nvlink_domain or 0,
+        compute_domain=min(machine.nvlink_domain or 0, machine.per_node * nodes),
         floor=floor(machine.name),
         source=facts["source"],
         date=str(facts["date"]),
     )
+
+
+def _annotations(machine: Machine, facts: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """How GKE gives a pod the node's interfaces, and a sidecar the devices
+    (https://cloud.google.com/kubernetes-engine/docs/how-to/gpu-bandwidth-gpudirect-tcpx)."""
+    found: dict[str, str] = {}
+    if pod := facts.get("pod_networks"):
+        joined = [
+            {
+                "interfaceName": f"eth{pod['interface'] + index}",
+                "network": pod["name"].format(number=pod["first"] + index),
+            }
+            for index in range(machine.fabric_interfaces)
+        ]
+        found["networking.gke.io/default-interface"] = "eth0"
+        found["networking.gke.io/interfaces"] = json.dumps([{"interfaceName": "eth0", "network": "default"}, *joined])
+    if sidecar := facts.get("sidecar"):
+        paths = [*(f"/dev/nvidia{index}" for index in range(machine.per_node)), *sidecar["devices"]]
+        found[f"devices.gke.io/container.{sidecar['name']}"] = "\n".join(f"- path: {path}" for path in paths)
+    return tuple(found.items())
+
+
+def _sidecar(facts: dict[str, Any] | None) -> Sidecar | None:
+    if facts is None:
+        return None
+    mounts = tuple(Mount(**mount) for mount in facts["shared"])
+    return Sidecar(facts["name"], facts["command"], tuple(facts["capabilities"]), mounts)
 
 
 def interfaces(machine: Machine) -> tuple[Interface, ...]:
@@ -154,7 +206,7 @@ def _google(machine: Machine) -> tuple[Interface, ...]:
     """gVNICs for the cluster first, then the fabric's."""
     cards = machine.network_cards or machine.fabric_interfaces + 1
     plain = cards - machine.fabric_interfaces
-    kind = "rdma" if machine.fabric == "roce" else "gvnic-fabric"
+    kind = "rdma" if machine.fabric.startswith("roce") else "gvnic-fabric"
     return (
         *(Interface(card, 0, "gvnic") for card in range(plain)),
         *(Interface(card, 0, kind) for card in range(plain, cards)),
@@ -169,5 +221,5 @@ def _azure(machine: Machine) -> tuple[Interface, ...]:
     )
 
 
-def _pairs(table: dict[str, str], words: dict[str, int]) -> tuple[tuple[str, str], ...]:
+def _pairs(table: dict[str, str], words: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((key, value.format(**words)) for key, value in table.items())

@@ -41,6 +41,8 @@ class Machine:
     """Cards that carry the fabric, where that is not every card, or every card but the first."""
     nvlink_domain: int | None
     """Accelerators in one multi-node NVLink domain; None where NVLink ends at the machine."""
+    placement: str
+    """How its nodes are placed, where that is not the cloud's usual way: `workload policy`."""
     family: str
     """Key of its quotas."""
     vendor_accelerator: str
@@ -99,6 +101,7 @@ def machines(target: str) -> tuple[Machine, ...]:
             fabric_interfaces=int(row["fabric_interfaces"]),
             fabric_cards=tuple(map(int, row["fabric_cards"].split())),
             nvlink_domain=int(row["nvlink_domain"]) if row["nvlink_domain"] else None,
+            placement=row["placement"],
             family=row["family"],
             vendor_accelerator=row["vendor_accelerator"],
             image=row["image"],
@@ -125,6 +128,14 @@ def offers(target: str) -> dict[str, dict[str, Offer]]:
         if offer:
             found[row["region"]][offer.machine] = replace(offer, prices={**offer.prices, **_prices(row)})
     return {region: place for region, place in found.items() if place}
+
+
+def zones(machine: Machine, offer: Offer, capacity: str) -> tuple[str, ...]:
+    """The zones of an offer in which a machine type is sold under a capacity type; fewer than all for some TPUs."""
+    for row in tables.rows("capacity_zones"):
+        if (row["target"], row["machine"], row["capacity"]) == (machine.target, machine.name, capacity):
+            return tuple(zone for zone in offer.zones if zone in row["zones"].split())
+    return offer.zones
 
 
 _fresh: list[dict[str, str]] = []

@@ -7,6 +7,7 @@ from typing import Any
 from accelstack.plan import capacity, choice, compatibility, fabric, naming, network, pricing, quota
 from accelstack.plan.accelerators import KINDS
 from accelstack.plan.capacity import Terms
+from accelstack.plan.choice import Choice
 from accelstack.plan.cidr import Subnet
 from accelstack.plan.fabric import Fabric
 from accelstack.plan.findings import Finding, Severity, errors, one_of
@@ -113,12 +114,16 @@ def decide(request: Request) -> Plan:
     findings += [*found, *pricing.check_budget(estimate, request.budget), *_check_names(request)]
     machines = [(pool.name, pool.machine, pool.terms.capacity, pool.nodes) for pool in pools]
     findings += quota.unnamed(request.target, machines)
+    extra = {pool.name: sum(each.networks for each in pool.fabric.networks) for pool in pools}
     return Plan(
         request=request,
         pools=tuple(pools),
         versions=versions,
         subnets=tuple(subnets),
-        quotas=tuple(quota.needs(request.target, request.region, machines)),
+        quotas=(
+            *quota.needs(request.target, request.region, machines),
+            *quota.networks(request.target, request.region, extra),
+        ),
         estimate=estimate,
         findings=tuple(findings),
     )
@@ -146,15 +151,19 @@ def _pool(pool: PoolRequest, request: Request) -> tuple[PoolPlan | None, list[Fi
     machine = chosen.machine
     joined = pool.nodes > 1 and pool.fabric != "none" and capacity.joins(machine, pool.fabric)
     terms, found = capacity.decide(pool, chosen, joined)
-    woven = fabric.resolve(machine, joined)
-    findings += [*found, *_check_fabric(pool, machine, woven)]
+    woven = fabric.resolve(machine, pool.nodes if joined else 0)
     price = chosen.offer.price(pool.capacity)
+    findings += [
+        *found,
+        *_check_fabric(pool, machine, woven),
+        *_check_spot(pool, chosen),
+        *_check_place_of(pool, chosen),
+    ]
     hourly = price and price.usd * pool.nodes
     monthly = hourly and hourly * pricing.HOURS_A_MONTH
     cost = Item(f"pool {pool.name}", monthly, price.source if price else "", price.date if price else "")
-    kind = KINDS[machine.accelerator]
-    driver = request.versions.get("driver") if kind.vendor == "nvidia" else None
-    driver = driver or compatibility.driver(request.target, kind)
+    driver, found = _driver(request, machine)
+    findings += found
     planned = PoolPlan(
         pool.name, machine, pool.nodes, pool.min_nodes, driver, terms, woven, cost, hourly, tuple(findings)
     )
@@ -167,8 +176,42 @@ def _spread(pool: PoolPlan, pools: list[PoolPlan]) -> PoolPlan:
         return pool
     bound = [zone for other in pools if len(other.terms.zones) == 1 for zone in other.terms.zones]
     first = [zone for zone in dict.fromkeys(bound) if zone in pool.terms.zones]
-    zones = [*first, *(zone for zone in pool.terms.zones if zone not in first)][:SPREAD]
+    rest = [zone for zone in pool.terms.zones if zone not in first]
+    zones = [*first, *sorted(rest, key=lambda zone: not network.control_plane(zone))][:SPREAD]
     return replace(pool, terms=replace(pool.terms, zones=tuple(sorted(zones))))
+
+
+def _driver(request: Request, machine: Machine) -> tuple[str, list[Finding]]:
+    """The version of the driver that a machine gets, and why it is not the one asked for."""
+    kind = KINDS[machine.accelerator]
+    usual, asked = compatibility.driver(request.target, kind), request.versions.get("driver", "")
+    if not asked or kind.vendor != "nvidia":
+        return usual, []
+    old = compatibility.check_driver(kind, asked)
+    if old or machine.driver == "operator" or machine.image == "CUSTOM":
+        return asked, old
+    where = "the image" if machine.driver == "image" else "the cloud"
+    reason = f"{where} brings driver {usual} to {machine.name}, and no other can be chosen"
+    return usual, [Finding(Severity.ERROR, "versions.driver", asked, reason, "leave it out")]
+
+
+def _check_spot(pool: PoolRequest, chosen: Choice) -> list[Finding]:
+    """A warning where spot was no bargain on the day of the price."""
+    spot, full = chosen.offer.price("spot"), chosen.offer.price("on_demand")
+    if pool.capacity != "spot" or not spot or not full or spot.usd < 0.95 * full.usd:
+        return []
+    reason = f"spot cost {spot.usd:g} of {full.usd:g} USD an hour on {spot.date}: a sign that hardly any was to be had"
+    fix = "look at other regions with `accelstack plan --compare`, or take other capacity"
+    return [Finding(Severity.WARNING, f"{pool.path}capacity", "spot", reason, fix)]
+
+
+def _check_place_of(pool: PoolRequest, chosen: Choice) -> list[Finding]:
+    """A warning where zones are asked for of which no source tells."""
+    if not pool.zones or chosen.offer.zones:
+        return []
+    reason = f"no source tells the zones of {chosen.machine.name} in {chosen.offer.region}"
+    fix = f"see `accelstack doctor --target {chosen.machine.target}`, which asks the account"
+    return [Finding(Severity.WARNING, f"{pool.path}zones", " ".join(pool.zones), reason, fix)]
 
 
 def _check_fabric(pool: PoolRequest, machine: Machine, woven: Fabric) -> list[Finding]:
@@ -202,10 +245,7 @@ def _versions(request: Request, pools: list[PoolPlan], findings: list[Finding]) 
     versions = {**compatibility.defaults(request.target, wanted), **fixed}
     seen: set[Finding] = set()
     for pool in pools:
-        for finding in (
-            *compatibility.check_driver(KINDS[pool.machine.accelerator], pool.driver),
-            *compatibility.check(_facts(request, pool), {**versions, "driver": pool.driver}),
-        ):
+        for finding in (*compatibility.check(_facts(request, pool), {**versions, "driver": pool.driver}),):
             if finding not in seen:
                 seen.add(finding)
                 findings.append(finding)
@@ -245,15 +285,11 @@ def _facts(request: Request, pool: PoolPlan) -> dict[str, str]:
 
 def _zones(request: Request, pools: list[PoolPlan]) -> list[str]:
     """Zones that the network spans: those of the pools, and as many more as the cluster needs."""
-    used = list(dict.fromkeys(zone for pool in pools if pool.name != SYSTEM for zone in pool.terms.zones))
-    more = [zone for pool in pools if pool.name == SYSTEM for zone in pool.terms.zones if zone not in used]
-    regional = [zone for zone in used if not _is_local(zone)]
-    return sorted(used + more[: max(0, network.LEAST_ZONES - len(regional))])
-
-
-def _is_local(zone: str) -> bool:
-    """Whether it is an AWS Local Zone, such as use1-dfw2-az1: no control plane can be in one."""
-    return zone.count("-") > 1
+    used = {zone for pool in pools for zone in pool.terms.zones}
+    lacking = network.LEAST_ZONES - sum(map(network.control_plane, used))
+    known = {zone for offer in offers(request.target).get(request.region, {}).values() for zone in offer.zones}
+    more = sorted(zone for zone in known - used if network.control_plane(zone))
+    return sorted([*used, *more[: max(0, lacking)]])
 
 
 def _nodes(pools: list[PoolPlan]) -> list[network.PoolNodes]:

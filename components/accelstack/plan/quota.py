@@ -20,7 +20,7 @@ class Need:
     """The quota's code or name, as the cloud's API gives it."""
     title: str
     unit: str
-    """`vcpus`, `gpus`, `chips` or `machines`."""
+    """`vcpus`, `gpus`, `chips`, `machines` or `networks`."""
     scope: str
     """`region` or `global`."""
     amount: int
@@ -62,6 +62,15 @@ def needs(target: str, region: str, pools: Iterable[tuple[str, Machine, str, int
         )
         for key, amount in amounts.items()
     ]
+
+
+def networks(target: str, region: str, extra: Mapping[str, int]) -> list[Need]:
+    """The quota of networks, where pools need networks of their own beside the cluster's."""
+    pools = tuple(name for name, count in extra.items() if count)
+    if target != "gcp" or not pools:
+        return []
+    amount = 1 + sum(extra.values())
+    return [Need(target, region, "compute.googleapis.com", "NETWORKS", "NETWORKS", "networks", "global", amount, pools)]
 
 
 def unnamed(target: str, pools: Iterable[tuple[str, Machine, str, int]]) -> list[Finding]:

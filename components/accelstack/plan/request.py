@@ -7,10 +7,10 @@ from typing import Any, cast
 
 from accelstack.plan import accelerators
 from accelstack.plan.findings import Finding, Severity, one_of
-from accelstack.plan.machines import CLOUDS
+from accelstack.plan.machines import CLOUDS, machines
 
 CAPACITY = ("on_demand", "spot", "reservation", "block", "flex_start")
-FABRICS = ("auto", "none", "efa", "tcpx", "tcpxo", "roce", "infiniband", "ici")
+FABRICS = ("auto", "none", "efa", "tcpx", "tcpxo", "roce", "roce-metal", "infiniband", "ici")
 ARCHITECTURES = ("any", "x86_64", "arm64")
 SYSTEM = "system"
 """Name of the pool for what runs the cluster itself; it takes nothing from the stack's own settings."""
@@ -211,7 +211,14 @@ def _pool(
     try:
         accelerator = accelerators.parse(values["accelerator"])
     except ValueError as error:
-        wrong_value("accelerator", str(error), "see `accelstack gpus`")
+        found = [machine for cloud in CLOUDS for machine in machines(cloud) if machine.name == values["accelerator"]]
+        asked = f"{found[0].accelerator}:{found[0].per_node}" if found else ""
+        rule = f"is a machine type, which has {asked}" if found else str(error).partition(" is ")[2]
+        wrong_value(
+            "accelerator",
+            f"is {rule}".replace("is is", "is"),
+            (asked and f"ask for {asked}") or "see `accelstack gpus`",
+        )
         return None
     if name == SYSTEM and accelerator.name != "cpu":
         wrong_value("accelerator", "is not for the nodes that run the cluster itself", "use cpu:4 or more")
@@ -230,7 +237,7 @@ def _pool(
             wrong_value(key, wrong.rule, wrong.fix)
             values[key] = POOL_KEYS[key][1]
     if values["min_nodes"] is None:
-        values["min_nodes"] = values["nodes"]
+        values["min_nodes"] = 0 if values["capacity"] == "flex_start" else values["nodes"]
     for key, least in (("nodes", 1), ("min_nodes", 0), ("per_node", 0), ("vcpus", 0)):
         if not least <= values[key] <= MOST:
             wrong_value(key, f"is not between {least} and {MOST:,}", "use a number between them")

@@ -10,33 +10,41 @@ from accelstack.plan.compare import Option
 from accelstack.plan.findings import Finding, Severity, errors
 from accelstack.plan.plan import Plan, PoolPlan
 from accelstack.plan.pricing import Estimate
+from accelstack.plan.quota import Need
 from accelstack.report.layout import interfaces, line, money, table
 
 
 def plan(decided: Plan) -> RenderableType:
-    """The whole plan: pools, versions, network, quotas, price, findings and the verdict."""
+    """The whole plan: pools, versions, network, quotas, price, findings and the verdict; one that does not fit is its
+    pools and what is wrong."""
     parts: list[RenderableType] = []
     request = decided.request
-    if request and decided.pools:
+    if request and decided.pools and not decided.fits:
+        parts.append(_pools(f"{request.target} {request.region}", decided.pools))
+    elif request and decided.pools:
         parts.append(_pools(f"{request.target} {request.region}", decided.pools))
         for pool in decided.pools:
             parts += [_nodes(pool), *([wiring] if (wiring := _wiring(pool)) else [])]
+            if pool.machine.note:
+                parts.append(line(f"{pool.machine.name}, note", pool.machine.note))
         if decided.versions:
             parts.append(line("versions", ", ".join(f"{name} {version}" for name, version in decided.versions.items())))
         blocks = [f"{s.name} {s.zone} {s.cidr}".replace("  ", " ") for s in decided.subnets if "-fabric-" not in s.name]
         fabric = sum("-fabric-" in subnet.name for subnet in decided.subnets)
         if blocks:
             parts.append(line("subnets", ", ".join([*blocks, *([f"and {fabric} for fabrics"] if fabric else [])])))
-        needs = [
-            f"{need.amount:,} {need.unit} of {need.title}{'' if need.title == need.quota else f' ({need.quota})'}"
-            for need in decided.quotas
-        ]
+        needs = [_need(need) for need in decided.quotas]
         if needs:
             parts.append(line("quota needed", ", ".join(needs)))
         parts.append(line("price", _price(decided.estimate)))
     parts += findings(decided.findings)
     parts.append(_verdict(decided))
     return Group(*parts)
+
+
+def _need(need: Need) -> str:
+    unit = need.unit if need.amount > 1 else need.unit[:-1]
+    return f"{need.amount:,} {unit} of {need.title}{'' if need.title == need.quota else f' ({need.quota})'}"
 
 
 def findings(found: Iterable[Finding]) -> list[RenderableType]:
@@ -104,7 +112,9 @@ def _nodes(pool: PoolPlan) -> RenderableType:
     driver = {
         "image": f"driver {pool.driver} is in the image",
         "cloud": f"the cloud installs driver {pool.driver}",
-        "operator": f"the GPU Operator installs driver {pool.driver}".rstrip(),
+        "operator": f"the GPU Operator installs driver {pool.driver}"
+        if pool.driver
+        else "its operator installs the driver",
         "none": "no driver",
     }[machine.driver]
     launch = ", ".join(f"{key} {value}" for key, value in pool.terms.launch.items())
@@ -113,7 +123,7 @@ def _nodes(pool: PoolPlan) -> RenderableType:
         f"placement {pool.terms.placement}",
         f"image {machine.image} ({machine.architecture}), {driver}" if machine.image else "",
         launch,
-        machine.note.rstrip("."),
+        f"taints {', '.join(pool.terms.taints)}" if pool.terms.taints else "",
     ]
     return line(pool.name, "; ".join(part for part in parts if part))
 
@@ -127,9 +137,19 @@ def _wiring(pool: PoolPlan) -> RenderableType | None:
     parts = [f"pods ask for {requests}"] if requests else []
     if woven.image:
         parts.append(f"the image holds {', '.join(woven.image)}")
-    if woven.networks:
-        extra = "1 extra network" if woven.networks.networks == 1 else f"{woven.networks.networks} extra networks"
-        parts.append(f"{extra} of MTU {woven.networks.mtu} with {woven.networks.subnets} subnets")
+    if woven.claims:
+        parts.append(f"pods claim {', '.join(f'{count} of {name}' for name, count in woven.claims)}")
+    if woven.shared_memory:
+        parts.append(f"{woven.shared_memory} of shared memory")
+    if woven.capabilities:
+        parts.append(f"capability {', '.join(woven.capabilities)}")
+    if woven.sidecar:
+        parts.append(f"sidecar {woven.sidecar.name} in every pod")
+    for each in woven.networks:
+        extra = "1 extra network" if each.networks == 1 else f"{each.networks} extra networks"
+        subnets = "1 subnet" if each.subnets == 1 else f"{each.subnets} subnets"
+        profile = f", profile {each.profile}" if each.profile else ""
+        parts.append(f"{extra} of MTU {each.mtu} with {subnets}{profile}")
     if woven.host:
         parts.append(f"the cluster has {', '.join(woven.host)}")
     if woven.floor:
@@ -150,7 +170,9 @@ def _price(estimate: Estimate) -> str:
     services = [item for item in estimate.items if not item.name.startswith("pool ")]
     parts += [f"{item.name} {money(item.monthly_usd)}" for item in services]
     if estimate.catalogue_date:
-        parts.append(f"prices of {estimate.catalogue_date} or later, without taxes, traffic and discounts")
+        dearest = max(estimate.items, key=lambda item: item.monthly_usd or 0)
+        parts.append(f"{dearest.name} priced on {dearest.date}, nothing before {estimate.catalogue_date}")
+        parts.append("without disks, NAT, load balancers, traffic, taxes and discounts")
     return "; ".join(parts)
 
 
