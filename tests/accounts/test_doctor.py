@@ -14,7 +14,8 @@ from accelstack.azure.account import SUBSCRIPTION
 from accelstack.checks import Check, State, reachable
 from accelstack.cli import checking
 from accelstack.gcp import doctor as gcp
-from accelstack.plan.plan import PoolPlan, plan
+from accelstack.plan.plan import plan
+from accelstack.plan.pool import PoolPlan
 from botocore.exceptions import ClientError, EndpointConnectionError
 from googleapiclient.http import HttpMockSequence
 from moto import mock_aws

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 
 from accelstack.aws.account import PATIENT
 from accelstack.checks import Check, State, reachable
-from accelstack.plan.plan import PoolPlan
+from accelstack.plan.pool import PoolPlan
 
 ACTIONS = (
     "ec2:CreateVpc",

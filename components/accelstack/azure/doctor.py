@@ -12,7 +12,7 @@ from azure.mgmt.compute import ComputeManagementClient
 
 from accelstack.azure.account import SUBSCRIPTION, client
 from accelstack.checks import Check, State, reachable
-from accelstack.plan.plan import PoolPlan
+from accelstack.plan.pool import PoolPlan
 
 PROVIDERS = (
     "Microsoft.Compute",

@@ -8,7 +8,7 @@ from googleapiclient.errors import HttpError  # pyright: ignore[reportMissingTyp
 
 from accelstack.checks import Check, State, reachable
 from accelstack.gcp.account import login, service
-from accelstack.plan.plan import PoolPlan
+from accelstack.plan.pool import PoolPlan
 
 APIS = (
     "artifactregistry.googleapis.com",

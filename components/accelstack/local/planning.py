@@ -8,7 +8,8 @@ from accelstack.plan import fabric, pricing, request
 from accelstack.plan.capacity import Terms
 from accelstack.plan.findings import Finding, Severity
 from accelstack.plan.machines import Machine
-from accelstack.plan.plan import Plan, PoolPlan
+from accelstack.plan.plan import Plan
+from accelstack.plan.pool import PoolPlan
 
 MEANT = ("target", "accelerator", "name", "budget")
 """Settings of a plan that mean something here; any budget holds, since nobody bills this machine by the hour."""

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from accelstack.plan.findings import Finding
-from accelstack.plan.plan import Plan, PoolPlan
+from accelstack.plan.plan import Plan
+from accelstack.plan.pool import PoolPlan
 
 
 def as_dict(decided: Plan) -> dict[str, Any]:

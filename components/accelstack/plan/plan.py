@@ -4,14 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from accelstack.plan import capacity, choice, compatibility, fabric, naming, network, pricing, quota
+from accelstack.plan import compatibility, naming, network, pool, pricing, quota
 from accelstack.plan.accelerators import KINDS
-from accelstack.plan.capacity import Terms
-from accelstack.plan.choice import Choice
 from accelstack.plan.cidr import Subnet
-from accelstack.plan.fabric import Fabric
 from accelstack.plan.findings import Finding, Severity, errors, one_of
-from accelstack.plan.machines import Machine, offers
+from accelstack.plan.machines import offers
+from accelstack.plan.pool import PoolPlan
 from accelstack.plan.pricing import Estimate, Item
 from accelstack.plan.request import SYSTEM, PoolRequest, Request, parse
 
@@ -33,33 +31,6 @@ USUAL_SYSTEM = PoolRequest(
     placement_group="",
 )
 """Nodes for what runs the cluster, where a stack names no pool `system` of its own: GPU nodes are tainted."""
-
-SPREAD = 3
-"""Zones over which a pool is spread where it asks for none: as many as bear the loss of one well."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolPlan:
-    """A pool as it will be."""
-
-    name: str
-    machine: Machine
-    nodes: int
-    min_nodes: int
-    driver: str
-    """Version of the NVIDIA driver; empty where there is none."""
-    terms: Terms
-    fabric: Fabric
-    cost: Item
-    hourly_usd: float | None
-    """With all its nodes; None where no source gives the price."""
-    findings: tuple[Finding, ...]
-    """What was found about this pool alone; they are among the plan's too."""
-
-    @property
-    def gpus(self) -> int:
-        """Accelerators of all its nodes."""
-        return 0 if self.machine.accelerator == "cpu" else self.machine.per_node * self.nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +68,25 @@ def with_findings(decided: Plan, more: Iterable[Finding]) -> Plan:
 def decide(request: Request) -> Plan:
     """The plan of a request."""
     findings = _check_place(request)
-    asked = request.pools if any(pool.name == SYSTEM for pool in request.pools) else (*request.pools, USUAL_SYSTEM)
+    asked = request.pools if any(wanted.name == SYSTEM for wanted in request.pools) else (*request.pools, USUAL_SYSTEM)
     pools: list[PoolPlan] = []
     if not findings:
-        for pool in asked:
-            decided, found = _pool(pool, request)
-            findings += [_of_system(each) for each in found] if pool is USUAL_SYSTEM else found
+        for wanted in asked:
+            decided, found = pool.decide(wanted, request)
+            findings += [_of_system(each) for each in found] if wanted is USUAL_SYSTEM else found
             if decided:
                 pools.append(decided)
-    bound = {pool.name for pool in asked if pool.zones}
-    pools = [pool if pool.name in bound else _spread(pool, pools) for pool in pools]
+    bound = {wanted.name for wanted in asked if wanted.zones}
+    pools = [each if each.name in bound else pool.spread(each, pools) for each in pools]
     versions = _versions(request, pools, findings)
     subnets, found = network.carve(request.cidr, request.target, _zones(request, pools), _nodes(pools))
-    missing = [Item(f"pool {pool.name}", None, "", "") for pool in asked if pool.name not in {p.name for p in pools}]
-    estimate = _estimate(request, [*(pool.cost for pool in pools), *missing])
+    missing = {wanted.name for wanted in asked} - {each.name for each in pools}
+    unpriced = [Item(f"pool {name}", None, "", "") for name in sorted(missing)]
+    estimate = _estimate(request, [*(each.cost for each in pools), *unpriced])
     findings += [*found, *pricing.check_budget(estimate, request.budget), *_check_names(request)]
-    machines = [(pool.name, pool.machine, pool.terms.capacity, pool.nodes) for pool in pools]
+    machines = [(each.name, each.machine, each.terms.capacity, each.nodes) for each in pools]
     findings += quota.unnamed(request.target, machines)
-    extra = {pool.name: sum(each.networks for each in pool.fabric.networks) for pool in pools}
+    extra = {each.name: sum(kind.networks for kind in each.fabric.networks) for each in pools}
     return Plan(
         request=request,
         pools=tuple(pools),
@@ -144,98 +116,6 @@ def _check_place(request: Request) -> list[Finding]:
     return [wrong] if wrong else []
 
 
-def _pool(pool: PoolRequest, request: Request) -> tuple[PoolPlan | None, list[Finding]]:
-    chosen, findings = choice.choose(pool, request.target, request.region)
-    if chosen is None:
-        return None, findings
-    machine = chosen.machine
-    joined = pool.nodes > 1 and pool.fabric != "none" and capacity.joins(machine, pool.fabric)
-    terms, found = capacity.decide(pool, chosen, joined)
-    woven = fabric.resolve(machine, pool.nodes if joined else 0)
-    price = chosen.offer.price(pool.capacity)
-    findings += [
-        *found,
-        *_check_fabric(pool, machine, woven),
-        *_check_spot(pool, chosen),
-        *_check_place_of(pool, chosen),
-    ]
-    hourly = price and price.usd * pool.nodes
-    monthly = hourly and hourly * pricing.HOURS_A_MONTH
-    cost = Item(f"pool {pool.name}", monthly, price.source if price else "", price.date if price else "")
-    driver, found = _driver(request, machine)
-    findings += found
-    planned = PoolPlan(
-        pool.name, machine, pool.nodes, pool.min_nodes, driver, terms, woven, cost, hourly, tuple(findings)
-    )
-    return planned, findings
-
-
-def _spread(pool: PoolPlan, pools: list[PoolPlan]) -> PoolPlan:
-    """A pool that may be in many zones, in a few of them: those that other pools are bound to first."""
-    if len(pool.terms.zones) <= SPREAD:
-        return pool
-    bound = [zone for other in pools if len(other.terms.zones) == 1 for zone in other.terms.zones]
-    first = [zone for zone in dict.fromkeys(bound) if zone in pool.terms.zones]
-    rest = [zone for zone in pool.terms.zones if zone not in first]
-    zones = [*first, *sorted(rest, key=lambda zone: not network.control_plane(zone))][:SPREAD]
-    return replace(pool, terms=replace(pool.terms, zones=tuple(sorted(zones))))
-
-
-def _driver(request: Request, machine: Machine) -> tuple[str, list[Finding]]:
-    """The version of the driver that a machine gets, and why it is not the one asked for."""
-    kind = KINDS[machine.accelerator]
-    usual, asked = compatibility.driver(request.target, kind), request.versions.get("driver", "")
-    if not asked or kind.vendor != "nvidia":
-        return usual, []
-    old = compatibility.check_driver(kind, asked)
-    if old or machine.driver == "operator" or machine.image == "CUSTOM":
-        return asked, old
-    where = "the image" if machine.driver == "image" else "the cloud"
-    reason = f"{where} brings driver {usual} to {machine.name}, and no other can be chosen"
-    return usual, [Finding(Severity.ERROR, "versions.driver", asked, reason, "leave it out")]
-
-
-def _check_spot(pool: PoolRequest, chosen: Choice) -> list[Finding]:
-    """A warning where spot was no bargain on the day of the price."""
-    spot, full = chosen.offer.price("spot"), chosen.offer.price("on_demand")
-    if pool.capacity != "spot" or not spot or not full or spot.usd < 0.95 * full.usd:
-        return []
-    reason = f"spot cost {spot.usd:g} of {full.usd:g} USD an hour on {spot.date}: a sign that hardly any was to be had"
-    fix = "look at other regions with `accelstack plan --compare`, or take other capacity"
-    return [Finding(Severity.WARNING, f"{pool.path}capacity", "spot", reason, fix)]
-
-
-def _check_place_of(pool: PoolRequest, chosen: Choice) -> list[Finding]:
-    """A warning where zones are asked for of which no source tells."""
-    if not pool.zones or chosen.offer.zones:
-        return []
-    reason = f"no source tells the zones of {chosen.machine.name} in {chosen.offer.region}"
-    fix = f"see `accelstack doctor --target {chosen.machine.target}`, which asks the account"
-    return [Finding(Severity.WARNING, f"{pool.path}zones", " ".join(pool.zones), reason, fix)]
-
-
-def _check_fabric(pool: PoolRequest, machine: Machine, woven: Fabric) -> list[Finding]:
-    several = pool.nodes > 1 and KINDS[machine.accelerator].kind == "gpu"
-    if several and pool.fabric == "auto" and machine.fabric == "none":
-        faster = [
-            other for other in choice.candidates(pool, machine.target) if other.fabric != "none" and other != machine
-        ]
-        fix = (
-            f"set fabric: {faster[0].fabric} ({faster[0].name} has it)"
-            if faster
-            else "set fabric: none if the nodes serve, or take an accelerator whose machines have a fabric"
-        )
-        reason = f"{machine.name} has no fabric: training over its nodes uses TCP"
-        return [Finding(Severity.WARNING, f"{pool.path}fabric", "auto", reason, fix)]
-    if woven.name not in ("none", "ici") and woven.floor is None:
-        reason = (
-            f"no source gives an all-reduce floor for {machine.name}: the probe measures and warns, but never gates"
-        )
-        fix = "nothing need be done; a floor of your own can be set on the probe"
-        return [Finding(Severity.WARNING, f"{pool.path}fabric", woven.name, reason, fix)]
-    return []
-
-
 def _versions(request: Request, pools: list[PoolPlan], findings: list[Finding]) -> dict[str, str]:
     """The versions of what the plan installs, checked against the rules for each pool."""
     known = compatibility.components()
@@ -243,12 +123,12 @@ def _versions(request: Request, pools: list[PoolPlan], findings: list[Finding]) 
     fixed = {key: value for key, value in request.versions.items() if key in known and key != "driver"}
     wanted = list(dict.fromkeys([*compatibility.ALWAYS, *(part for pool in pools for part in _components(pool))]))
     versions = {**compatibility.defaults(request.target, wanted), **fixed}
-    seen: set[Finding] = set()
-    for pool in pools:
-        for finding in (*compatibility.check(_facts(request, pool), {**versions, "driver": pool.driver}),):
-            if finding not in seen:
-                seen.add(finding)
-                findings.append(finding)
+    found = [
+        finding
+        for each in pools
+        for finding in compatibility.check(_facts(request, each), {**versions, "driver": each.driver})
+    ]
+    findings += dict.fromkeys(found)  # what holds for several pools is told once
     return versions
 
 

@@ -212,13 +212,12 @@ def _pool(
         accelerator = accelerators.parse(values["accelerator"])
     except ValueError as error:
         found = [machine for cloud in CLOUDS for machine in machines(cloud) if machine.name == values["accelerator"]]
-        asked = f"{found[0].accelerator}:{found[0].per_node}" if found else ""
-        rule = f"is a machine type, which has {asked}" if found else str(error).partition(" is ")[2]
-        wrong_value(
-            "accelerator",
-            f"is {rule}".replace("is is", "is"),
-            (asked and f"ask for {asked}") or "see `accelstack gpus`",
-        )
+        if found:
+            asked = f"{found[0].accelerator}:{found[0].per_node}"
+            wrong_value("accelerator", f"is a machine type, which has {asked}", f"ask for {asked}")
+        else:
+            rule, _, fix = str(error).partition("; ")
+            wrong_value("accelerator", rule.partition(" ")[2], f"{fix} `accelstack gpus` lists them")
         return None
     if name == SYSTEM and accelerator.name != "cpu":
         wrong_value("accelerator", "is not for the nodes that run the cluster itself", "use cpu:4 or more")

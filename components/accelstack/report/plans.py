@@ -8,7 +8,8 @@ from rich.text import Text
 
 from accelstack.plan.compare import Option
 from accelstack.plan.findings import Finding, Severity, errors
-from accelstack.plan.plan import Plan, PoolPlan
+from accelstack.plan.plan import Plan
+from accelstack.plan.pool import PoolPlan
 from accelstack.plan.pricing import Estimate
 from accelstack.plan.quota import Need
 from accelstack.report.layout import interfaces, line, money, table
