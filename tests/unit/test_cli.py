@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -118,10 +119,13 @@ def test_an_unknown_stack_or_project_is_told_with_what_there_is(tmp_path: Path) 
         ("- a", "holds no settings"),
         ("config: {mine:budget: {secure: abc}}", "budget is secret"),
         ("config: {mine:budgte: 100}", "did you mean budget"),
+        ("config: {other:target: aws}", "other:target is of another project; this one is mine"),
     ],
 )
 def test_an_odd_stack_file_is_refused_with_the_reason(tmp_path: Path, content: str, reason: str) -> None:
-    (project(tmp_path) / "stacks" / "Pulumi.odd.yaml").write_text(content)
+    text = (project(tmp_path) / "Pulumi.yaml").read_text().replace("  target: {type: string, default: aws}\n", "")
+    (tmp_path / "Pulumi.yaml").write_text(text)
+    (tmp_path / "stacks" / "Pulumi.odd.yaml").write_text(content)
     result = run("plan", "--stack", "odd", "--project", str(tmp_path))
     assert result.exit_code == 2
     assert reason in " ".join(result.stderr.replace("│", "").split())
@@ -195,3 +199,24 @@ def test_the_command_starts_without_the_engine_and_the_clouds() -> None:
         "print([m for m in ('pulumi', 'boto3', 'google', 'azure', 'torch') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+
+
+def test_the_commands_of_the_readme_do_what_it_says() -> None:
+    lines = re.findall(r"^accelstack ([^#\n]+)", README, re.MULTILINE)
+    assert len(lines) >= 5
+    for line in lines:
+        if not line.startswith("doctor"):  # asks an account
+            assert run(*shlex.split(line)).exit_code == 0, line
+
+
+def test_the_stack_file_of_the_readme_makes_a_plan_that_fits(tmp_path: Path) -> None:
+    found = re.search(r"```yaml\n# stacks/Pulumi.train.yaml\n(.*?)```", README, re.DOTALL)
+    assert found
+    (tmp_path / "Pulumi.yaml").write_text("name: accelstack\nruntime: python\n")
+    (tmp_path / "Pulumi.train.yaml").write_text(found[1])
+    result = run("plan", "--stack", "train", "--project", str(tmp_path))
+    assert result.exit_code == 0, result.stdout
+    assert "a2-ultragpu-8g" in result.stdout

@@ -94,11 +94,10 @@ def _of_stack(stack: str, project: Path) -> dict[str, Any]:
         raise typer.BadParameter(f"there is no {chosen}; stacks with settings: {', '.join(there) or 'none'}")
     prefix = f"{described['name']}:"
     declared = {key.removeprefix(prefix): _default(entry) for key, entry in _config(described, file).items()}
-    own = {
-        key.removeprefix(prefix): value
-        for key, value in _config(_table(chosen), chosen).items()
-        if key.startswith(prefix) or ":" not in key
-    }
+    config = _config(_table(chosen), chosen)
+    own = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix) or ":" not in key}
+    if "target" not in {**declared, **own} and (strange := [key for key in config if key.endswith(":target")]):
+        raise typer.BadParameter(f"{chosen}: {strange[0]} is of another project; this one is {described['name']}")
     for key, value in own.items():
         if key in KEYS and isinstance(value, dict) and "secure" in value:
             raise typer.BadParameter(f"{chosen}: {key} is secret, but plans are shown; set it without --secret")
