@@ -67,7 +67,7 @@ def likely(draw: st.DrawFn) -> dict[str, Any]:
         "region": region,
         "accelerator": machine.accelerator,
         "per_node": machine.per_node,
-        "nodes": draw(st.sampled_from([1, 2, 4, 8, 16])),
+        "nodes": 9 if machine.name == "p6e-gb200.36xlarge" else draw(st.sampled_from([1, 2, 4, 8, 16])),
         "capacity": capacity,
         "fabric": draw(st.sampled_from(["auto", "none"])),
         "zones": zones[:1],
