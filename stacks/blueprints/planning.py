@@ -12,8 +12,6 @@ from accelstack.plan import export, machines
 from accelstack.plan import plan as plans
 from accelstack.plan.findings import errors
 from accelstack.plan.plan import Plan
-from accelstack.report import layout
-from accelstack.report import plans as shown
 from settings import Settings
 
 
@@ -35,6 +33,9 @@ def decide(chosen: Settings) -> Plan:
         lines = [f"  {finding}" for finding in wrong]
         raise pulumi.RunError("\n".join(["the plan of this stack does not fit; nothing was created:", *lines]))
     if pulumi.runtime.is_dry_run():
+        from accelstack.report import layout  # only here, since an update prints nothing
+        from accelstack.report import plans as shown
+
         pulumi.log.info("\n" + layout.text(shown.plan(decided)))
     return decided
 
