@@ -298,7 +298,7 @@ def test_a_tcpxo_pod_has_its_sidecar_with_the_devices() -> None:
 ND = {"target": "azure", "region": "eastus", "accelerator": "H100:8", "nodes": 4}
 
 
-@pytest.mark.parametrize("cidr", ["10.0.0.0/16", "10.244.0.0/16", "172.20.0.0/14"])
+@pytest.mark.parametrize("cidr", ["10.0.0.0/16", "10.244.0.0/16", "172.20.0.0/14", "10.0.0.0/8", "192.168.0.0/16"])
 def test_ranges_of_pods_and_services_on_azure_never_overlap_the_network(cidr: str) -> None:
     decided = plan({**ND, "cidr": cidr})
     networks = [IPv4Network(subnet.cidr) for subnet in decided.subnets]

@@ -32,7 +32,7 @@ NO_CONTROL_PLANE = ("use1-az3", "usw1-az2", "cac1-az3")
 """Zones in which EKS puts no control plane (same page); nor does it in Local Zones."""
 SPARE = 250
 """Least addresses of the nodes' subnet: room for private endpoints, load balancers and growth."""
-OVERLAYS = ("10.244.0.0/14", "10.248.0.0/14", "10.252.0.0/14")
+OVERLAYS = ("10.244.0.0/14", "10.248.0.0/14", "192.168.0.0/16")
 """Ranges for pods of AKS, outside the network: 256 addresses for each node
 (https://learn.microsoft.com/azure/aks/azure-cni-overlay)."""
 SERVICE_RANGES = ("172.20.0.0/16", "172.21.0.0/16", "192.168.0.0/16")
