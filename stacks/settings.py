@@ -11,12 +11,10 @@ from typing import Any
 
 import pulumi
 from accelstack.plan.machines import CLOUDS
-from accelstack.plan.request import POOL_KEYS, STACK_KEYS
+from accelstack.plan.request import SETTINGS
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
 
 TARGETS = ("local", *CLOUDS)
-PLAN_KEYS = (*(key for key in STACK_KEYS if key != "name"), *POOL_KEYS, "pools")
-"""Settings of the plan; it has their defaults, and says what each may be."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,9 @@ def parse(given: dict[str, Any], stack: str) -> tuple[dict[str, Any], list[str]]
     known = {field.name: str(field.type) for field in fields(Settings) if field.name != "plan"}
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for key in given.keys() - known.keys() - set(PLAN_KEYS):
-        near = get_close_matches(key, [*known, *PLAN_KEYS], n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted({*known, *PLAN_KEYS}))}"
+    for key in given.keys() - known.keys() - set(SETTINGS):
+        near = get_close_matches(key, [*known, *SETTINGS], n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted({*known, *SETTINGS}))}"
         problems.append(f"  {key}: is no setting; {hint} Remove it with `pulumi config rm --stack {stack} {key}`")
     for key, kind in known.items():
         convert, description = TYPES[kind]
@@ -89,7 +87,7 @@ def parse(given: dict[str, Any], stack: str) -> tuple[dict[str, Any], list[str]]
                 f"set it with `pulumi config set --stack {stack} {key} VALUE`"
             )
     values["plan"] = {}
-    for key in given.keys() & set(PLAN_KEYS):
+    for key in given.keys() & set(SETTINGS):
         try:
             table = key in ("pools", "versions") or (key == "zones" and given[key].startswith("["))
             values["plan"][key] = json.loads(given[key]) if table else given[key]

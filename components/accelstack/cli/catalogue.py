@@ -30,11 +30,11 @@ def gpus(name: str | None, as_json: bool) -> None:
         for kind in (KINDS[form] for form in wanted):
             memory = f", {kind.memory_gib:g} GiB" if kind.memory_gib else ""
             driver = f", driver {kind.driver} or newer" if kind.driver else ""
-            console.print(f"{kind.name}: {kind.vendor} {kind.kind}{memory}{driver}", highlight=False)
+            console.print(f"{kind.name}: {kind.vendor} {kind.kind}{memory}{driver}")
         console.print(shown.machines([(machine, len(_regions(machine))) for machine in found]))
         for machine in found:
             if machine.note:
-                console.print(f"{machine.name}: {machine.note}", highlight=False)
+                console.print(f"{machine.name}: {machine.note}")
         return
     console.print(shown.accelerators(found))
 

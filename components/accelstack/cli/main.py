@@ -66,10 +66,10 @@ def plan(
 ) -> None:
     """What a stack comes to, and whether it fits. Exit code: 0 it fits, 1 it does not, 2 the request is no request."""
     from accelstack.cli import planning
+    from accelstack.plan.request import KEYS
 
     _use_prices()
-    named = (*planning.KEYS, "name")
-    options = {key: value for key, value in context.params.items() if value is not None and key in named}
+    options = {key: value for key, value in context.params.items() if value is not None and key in KEYS}
     versions = {key: value for key, value in (("kubernetes", kubernetes), ("driver", driver)) if value is not None}
     given = planning.settings(stack, project, options, versions)
     raise typer.Exit(planning.compare(given, as_json) if compare else planning.plan(given, account, as_json))

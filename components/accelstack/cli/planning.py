@@ -11,11 +11,9 @@ from accelstack.plan import compare as comparison
 from accelstack.plan import export, quota
 from accelstack.plan import plan as plans
 from accelstack.plan.findings import Finding, Severity
-from accelstack.plan.request import POOL_KEYS, STACK_KEYS
+from accelstack.plan.request import SETTINGS
 from accelstack.report import layout
 from accelstack.report import plans as shown
-
-KEYS = (*(key for key in STACK_KEYS if key != "name"), *POOL_KEYS, "pools")
 
 
 def settings(stack: str | None, project: Path, options: dict[str, Any], versions: dict[str, str]) -> dict[str, Any]:
@@ -99,11 +97,11 @@ def _of_stack(stack: str, project: Path) -> dict[str, Any]:
     if "target" not in {**declared, **own} and (strange := [key for key in config if key.endswith(":target")]):
         raise typer.BadParameter(f"{chosen}: {strange[0]} is of another project; this one is {described['name']}")
     for key, value in own.items():
-        if key in KEYS and isinstance(value, dict) and "secure" in value:
+        if key in SETTINGS and isinstance(value, dict) and "secure" in value:
             raise typer.BadParameter(f"{chosen}: {key} is secret, but plans are shown; set it without --secret")
-        if key not in (*KEYS, *declared) and (near := get_close_matches(key, KEYS, n=1, cutoff=0.8)):
+        if key not in (*SETTINGS, *declared) and (near := get_close_matches(key, SETTINGS, n=1, cutoff=0.8)):
             raise typer.BadParameter(f"{chosen}: {key} is no setting; did you mean {near[0]}?")
-    given = {key: value for key, value in {**declared, **own}.items() if key in KEYS and value is not None}
+    given = {key: value for key, value in {**declared, **own}.items() if key in SETTINGS and value is not None}
     return {**given, "name": f"{described['name']}-{short}"}
 
 

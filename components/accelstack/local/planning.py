@@ -26,7 +26,7 @@ def plan(given: Mapping[str, Any]) -> Plan:
             "means nothing on target local, which is this one machine",
             "leave it out, or choose a cloud as target",
         )
-        for key in (*request.STACK_KEYS, *request.POOL_KEYS, "pools")
+        for key in request.KEYS
         if given.get(key) is not None and key not in MEANT
     ]
     found = machine.find()

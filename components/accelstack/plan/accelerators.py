@@ -1,6 +1,7 @@
 """Neutral accelerator names: `NAME` or `NAME:COUNT`, the count per node."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from accelstack.plan import tables
 from accelstack.plan.findings import nearest
@@ -59,6 +60,7 @@ def parse(text: str) -> Accelerator:
     return Accelerator(name, int(count))
 
 
+@cache
 def forms(name: str) -> tuple[str, ...]:
     """The forms that a name stands for: itself, or those of its family."""
     return (name,) if name in KINDS else tuple(form for form in KINDS if form.rpartition("-")[0] == name)

@@ -1,5 +1,6 @@
 """Which machine type, in which zones, a pool gets; or what there is instead."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from accelstack.plan import accelerators
@@ -18,21 +19,27 @@ class Choice:
     """Zones of the region in which it is sold as the pool wants it; empty where no source tells of zones."""
 
 
+CRITERIA: dict[str, Callable[[PoolRequest, Machine], bool]] = {
+    "accelerator": lambda pool, machine: machine.accelerator in accelerators.forms(pool.accelerator),
+    "per_node": lambda pool, machine: pool.per_node in (0, machine.per_node),
+    "machine": lambda pool, machine: pool.machine in ("", machine.name),
+    "architecture": lambda pool, machine: pool.architecture in ("any", machine.architecture),
+    "fabric": lambda pool, machine: pool.fabric in ("auto", "none", machine.fabric),
+    "capacity": lambda pool, machine: pool.capacity in machine.capacity,
+    "vcpus": lambda pool, machine: machine.vcpus >= pool.vcpus,
+    "memory_gib": lambda pool, machine: machine.memory_gib >= pool.memory_gib,
+}
+"""What a machine type must be for each setting of a pool, the most general first."""
+
+
 def candidates(pool: PoolRequest, target: str) -> list[Machine]:
     """The machine types of a cloud that have the accelerator, the count and the rest that the pool asks for."""
-    wanted = accelerators.forms(pool.accelerator)
-    return [
-        machine
-        for machine in machines(target)
-        if machine.accelerator in wanted
-        and (machine.per_node == pool.per_node or not pool.per_node)
-        and pool.machine in ("", machine.name)
-        and pool.capacity in machine.capacity
-        and machine.vcpus >= pool.vcpus
-        and machine.memory_gib >= pool.memory_gib
-        and pool.fabric in ("auto", "none", machine.fabric)
-        and pool.architecture in ("any", machine.architecture)
-    ]
+    return [machine for machine in machines(target) if all(holds(pool, machine) for holds in CRITERIA.values())]
+
+
+def _keep(setting: str, pool: PoolRequest, found: Sequence[Machine]) -> list[Machine]:
+    """Those of the machine types that one setting allows."""
+    return [machine for machine in found if CRITERIA[setting](pool, machine)]
 
 
 def cheapest(pool: PoolRequest, target: str, region: str) -> Choice | None:
@@ -121,64 +128,58 @@ def _form(pool: PoolRequest, choice: Choice, target: str, region: str) -> list[F
 def _why_not(pool: PoolRequest, target: str, region: str) -> Finding:
     """The first thing, from the most general on, that leaves no machine type."""
     error = Severity.ERROR
-    left = [machine for machine in machines(target) if machine.accelerator in accelerators.forms(pool.accelerator)]
+    left = _keep("accelerator", pool, machines(target))
     if not left:
-        others = [cloud for cloud in CLOUDS if _has(cloud, pool.accelerator)]
+        others = [cloud for cloud in CLOUDS if _keep("accelerator", pool, machines(cloud))]
         where = f"it is on {_list(others)}" if others else "no cloud in the tables has it"
         reason, fix = f"is not on {target}; {where}", f"see `accelstack gpus {pool.accelerator}`"
         return Finding(error, f"{pool.path}accelerator", pool.accelerator, reason, fix)
-    if pool.per_node and not any(machine.per_node == pool.per_node for machine in left):
-        counts = sorted({machine.per_node for machine in left})
+    counts = sorted({machine.per_node for machine in left})
+    left = _keep("per_node", pool, left)
+    if not left:
         reason = f"no machine of {target} has {pool.per_node} {pool.accelerator}; there are {_list(counts)}"
         return Finding(error, f"{pool.path}per_node", str(pool.per_node), reason, "use one of these counts")
-    left = [machine for machine in left if machine.per_node == pool.per_node or not pool.per_node]
     sold = sorted({capacity for machine in left for capacity in machine.capacity})
-    for path, value, fitting, reason, fix in (
+    for setting, value, reason, fix in (
         (
             "machine",
             pool.machine,
-            [machine for machine in left if pool.machine in ("", machine.name)],
             f"{pool.accelerator}:{pool.per_node or 'any'} machines on {target} are {_list([m.name for m in left])}",
             "use one of these, or leave it out",
         ),
         (
             "architecture",
             pool.architecture,
-            [machine for machine in left if pool.architecture in ("any", machine.architecture)],
             f"{pool.accelerator} machines of {target} are {_list(sorted({m.architecture for m in left}))}",
             f"build the images for {left[0].architecture}",
         ),
         (
             "fabric",
             pool.fabric,
-            [machine for machine in left if pool.fabric in ("auto", "none", machine.fabric)],
             f"machines with {pool.accelerator}:{pool.per_node} on {target} have {_fabrics(left)}",
             "use auto to take what the machine has",
         ),
         (
             "capacity",
             pool.capacity,
-            [machine for machine in left if pool.capacity in machine.capacity],
             f"{_list([machine.name for machine in left])} cannot be had so; it is sold as {_list(sold)}",
             "use one of these",
         ),
         (
             "vcpus",
             str(pool.vcpus),
-            [machine for machine in left if machine.vcpus >= pool.vcpus],
             f"the largest such machine has {max(machine.vcpus for machine in left)}",
             "ask for fewer",
         ),
         (
             "memory_gib",
             f"{pool.memory_gib:g}",
-            [machine for machine in left if machine.memory_gib >= pool.memory_gib],
             f"the largest such machine has {max(machine.memory_gib for machine in left):g}",
             "ask for less",
         ),
     ):
-        if not fitting:
-            return Finding(error, f"{pool.path}{path}", value, reason, fix)
+        if not _keep(setting, pool, left):
+            return Finding(error, f"{pool.path}{setting}", value, reason, fix)
     fitting = candidates(pool, target)
     if not fitting:
         reason = f"no machine of {target} has all that is asked for together"
@@ -207,10 +208,6 @@ def _why_not(pool: PoolRequest, target: str, region: str) -> Finding:
     if target == "aws" and any(zone.startswith(region) for zone in pool.zones):
         fix += ": zone ids, since names differ from account to account"
     return Finding(error, f"{pool.path}zones", " ".join(pool.zones), reason, fix)
-
-
-def _has(target: str, accelerator: str) -> bool:
-    return any(machine.accelerator in accelerators.forms(accelerator) for machine in machines(target))
 
 
 def _fabrics(found: list[Machine]) -> str:

@@ -18,7 +18,6 @@ class Option:
     offer: Offer
     capacity: str
     nodes: int
-    per_node: int
 
     @property
     def hourly_usd(self) -> float | None:
@@ -35,9 +34,9 @@ class Option:
             "zones": list(self.offer.zones),
             "machine": self.machine.name,
             "accelerator": self.machine.accelerator,
-            "per_node": self.per_node,
+            "per_node": self.machine.per_node,
             "nodes": self.nodes,
-            "gpus": 0 if self.machine.accelerator == "cpu" else self.per_node * self.nodes,
+            "gpus": self.machine.gpus(self.nodes),
             "fabric": self.machine.fabric,
             "fabric_interfaces": self.machine.fabric_interfaces,
             "capacity": self.capacity,
@@ -81,9 +80,9 @@ def _counts(pool: PoolRequest, target: str) -> list[int]:
 
 def _option(pool: PoolRequest, target: str, region: str) -> Option | None:
     found = cheapest(pool, target, region)
-    return found and Option(found.machine, found.offer, pool.capacity, pool.nodes, pool.per_node)
+    return found and Option(found.machine, found.offer, pool.capacity, pool.nodes)
 
 
 def _rank(option: Option) -> tuple[bool, float, str, str, int]:
     hourly = option.hourly_usd
-    return (hourly is None, hourly or 0, option.machine.target, option.offer.region, option.per_node)
+    return (hourly is None, hourly or 0, option.machine.target, option.offer.region, option.machine.per_node)

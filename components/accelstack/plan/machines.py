@@ -57,6 +57,10 @@ class Machine:
     source: str
     date: str
 
+    def gpus(self, nodes: int) -> int:
+        """Accelerators of so many machines; none of a `cpu` machine."""
+        return 0 if self.accelerator == "cpu" else self.per_node * nodes
+
 
 @dataclass(frozen=True, slots=True)
 class Price:

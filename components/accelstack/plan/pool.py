@@ -37,7 +37,7 @@ class PoolPlan:
     @property
     def gpus(self) -> int:
         """Accelerators of all its nodes."""
-        return 0 if self.machine.accelerator == "cpu" else self.machine.per_node * self.nodes
+        return self.machine.gpus(self.nodes)
 
 
 def decide(pool: PoolRequest, request: Request) -> tuple[PoolPlan | None, list[Finding]]:

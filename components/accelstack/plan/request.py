@@ -141,10 +141,15 @@ STACK_KEYS: dict[str, tuple[Reader, Any]] = {
 }
 
 
+KEYS = (*STACK_KEYS, *POOL_KEYS, "pools")
+"""All that a plan can be given."""
+SETTINGS = tuple(key for key in KEYS if key != "name")
+"""What a stack's files may set; its name is that of project and stack."""
+
+
 def check_keys(given: Mapping[str, Any]) -> list[Finding]:
     """The findings of settings that no plan knows."""
-    known = (*STACK_KEYS, *POOL_KEYS, "pools")
-    return [finding for key in given if (finding := one_of(str(key), str(key), known, "setting of a plan"))]
+    return [finding for key in given if (finding := one_of(str(key), str(key), KEYS, "setting of a plan"))]
 
 
 def parse(given: Mapping[str, Any]) -> tuple[Request | None, list[Finding]]:

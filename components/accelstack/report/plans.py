@@ -72,7 +72,7 @@ def options(found: Sequence[Option]) -> Table:
             option.machine.target,
             option.offer.region,
             option.machine.name,
-            f"{option.machine.accelerator}:{option.per_node}",
+            f"{option.machine.accelerator}:{option.machine.per_node}",
             interfaces(option.machine.fabric, option.machine.fabric_interfaces),
             str(option.nodes),
             money(option.hourly_usd, 2),
