@@ -3,10 +3,10 @@ STACK ?= local
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup up preview refresh outputs down env test lint bench
+.PHONY: help install setup up preview refresh outputs down env acceptance test lint bench
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 install: .venv/.installed .tools/.installed
 
@@ -30,6 +30,9 @@ down: setup ## remove all that the stack made
 
 env: setup ## print the environment for using pulumi directly: eval "$(make env)"
 	@$(PYTHON) tools/stack.py env --stack $(STACK)
+
+acceptance: setup ## take a new stack of a real account through its life and report: make acceptance STACK=name
+	@$(PYTHON) tools/acceptance.py --stack $(STACK)
 
 test: install ## run the tests
 	@$(PYTHON) -m pytest

@@ -1,10 +1,14 @@
 """The stack's program: reads the settings, runs the blueprints, exports their outputs."""
 
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import pulumi
 import settings
-from blueprints import planning, platform, workloads
+from blueprints import planning
+
+PROVISIONED = ("local", "aws")
 
 
 def main() -> None:
@@ -16,19 +20,18 @@ def main() -> None:
     chosen = settings.read()
     decided = planning.decide(chosen)
     export(planning.outputs(decided))
-    if chosen.target != "local":
+    if chosen.target not in PROVISIONED:
         if not pulumi.runtime.is_dry_run():
             raise pulumi.RunError(f"target {chosen.target} is planned, but not provisioned yet; use `pulumi preview`")
         return
+    blueprint = import_module(f"blueprints.{chosen.target}")  # alone: the SDKs of clouds are large, and extras
     try:
-        base = platform.build(chosen)
-        work = workloads.build(chosen, base)
+        export(blueprint.build(chosen, decided))
     except pulumi.InputPropertyError as error:
         raise pulumi.RunError(f"{error.property_path}: {error.reason}") from None
-    export({**platform.outputs(base), **workloads.outputs(work)})
 
 
-def export(outputs: dict[str, pulumi.Input[Any]]) -> None:
+def export(outputs: Mapping[str, pulumi.Input[Any]]) -> None:
     """Makes them outputs of the stack."""
     for name, value in outputs.items():
         pulumi.export(name, value)

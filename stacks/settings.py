@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import pulumi
+from accelstack.contracts import TrainingSettings
 from accelstack.plan.machines import CLOUDS
 from accelstack.plan.request import SETTINGS
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
@@ -35,6 +36,19 @@ class Settings:
     grpc_port: int
     plan: dict[str, Any]
     """The settings of the plan that are given, by key."""
+
+    @property
+    def training(self) -> TrainingSettings:
+        """The args of a training job that the settings decide, on every target."""
+        return {
+            "workload": self.workload,
+            "dataset": self.dataset,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "model": self.model,
+        }
 
 
 TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
@@ -89,7 +103,7 @@ def parse(given: dict[str, Any], stack: str) -> tuple[dict[str, Any], list[str]]
     values["plan"] = {}
     for key in given.keys() & set(SETTINGS):
         try:
-            table = key in ("pools", "versions") or (key == "zones" and given[key].startswith("["))
+            table = key in ("pools", "versions") or given[key].startswith("[")
             values["plan"][key] = json.loads(given[key]) if table else given[key]
         except ValueError:
             problems.append(f"  {key}: {given[key]!r} is no table; write it into Pulumi.{stack}.yaml as one")

@@ -58,6 +58,11 @@ class Stack:
             )
         return "passphrase"
 
+    @property
+    def production(self) -> bool:
+        """Whether its file says that it is a production stack."""
+        return re.search(r"^\s+accelstack:production:\s*[\"']?true", self.settings, re.MULTILINE) is not None
+
     def environment(self) -> dict[str, str]:
         """The variables to set beside the user's own: only what is missing there."""
         added = {"PULUMI_SKIP_UPDATE_CHECK": "true"}
@@ -192,6 +197,12 @@ def up(stack: Stack, environment: Mapping[str, str]) -> int:
 
 
 def down(stack: Stack, environment: Mapping[str, str]) -> int:
+    if stack.production:
+        raise SystemExit(
+            f"error: stack {stack.name} is a production stack and is not taken down; if it really shall go, run "
+            f"`pulumi config set --stack {stack.name} production false` and `make up STACK={stack.name}`, which lifts "
+            "the protection of its data and keys, then this again"
+        )
     recover(stack, environment)
     command = ["destroy", "--stack", stack.name, "--yes"]
     show(command, environment)

@@ -39,8 +39,8 @@ class ModelVersion(TypedDict):
     """fsspec URI of the model directory."""
 
 
-class TrainingJobArgs(TypedDict):
-    """Args that a training job takes on every target."""
+class TrainingSettings(TypedDict):
+    """What a training job is to do, in plain values."""
 
     workload: str
     """Name of a bundled workload, such as `vision`."""
@@ -56,6 +56,11 @@ class TrainingJobArgs(TypedDict):
     """Seed of everything random in the run, 0 or more."""
     model: str
     """Name under which the trained model is registered."""
+
+
+class TrainingJobArgs(TrainingSettings):
+    """Args that a training job takes on every target."""
+
     store: pulumi.Input[str]
     """fsspec URI of the object store that keeps runs, prepared data and models."""
 
@@ -69,22 +74,36 @@ class InferenceServiceArgs(TypedDict):
     """Copies of the server that share the load, 1 or more; 1 if left out."""
 
 
-class Network(Protocol):
-    """Where services of the stack are reached."""
+class Chart(TypedDict):
+    """A Helm chart that a target needs inside its cluster."""
 
-    address: pulumi.Output[str]
-    """Host name or address of the services."""
+    name: str
+    """Name of the release."""
+    repository: str
+    """URL of the chart's repository; empty where `chart` is an `oci://` reference."""
+    chart: str
+    """Its name there."""
+    version: str
+    """Its version, exactly."""
+    namespace: str
+    """Namespace that it is installed into."""
+    values: dict[str, Any]
+    """Values that differ from the chart's own; they may hold outputs."""
+
+
+class Network(Protocol):
+    """What joins the stack's machines."""
+
     cidrs: pulumi.Output[list[str]]
     """Address ranges of the network."""
 
 
 class Cluster(Protocol):
-    """Machines that run training and serving."""
+    """What runs training and serving."""
 
     name: pulumi.Output[str]
     kubeconfig: pulumi.Output[str | None]
     """Secret; None where the cluster is no Kubernetes cluster."""
-    pools: pulumi.Output[list[Pool]]
 
 
 class ObjectStore(Protocol):
@@ -108,7 +127,11 @@ class InferenceService(Protocol):
 
     rest: pulumi.Output[str]
     """Base URL of the REST protocol."""
-    grpc: pulumi.Output[str]
-    """`host:port` of the gRPC protocol."""
+
+    @property
+    def grpc(self) -> pulumi.Output[str | None]:
+        """`host:port` of the gRPC protocol; None where the target has none."""
+        ...
+
     console: pulumi.Output[str]
     """URL of the page for people."""

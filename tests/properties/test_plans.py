@@ -88,14 +88,20 @@ def holds(decided: Plan) -> None:
         wrong = compatibility.check({**facts, "fabric": pool.fabric.name}, {**decided.versions, "driver": pool.driver})
         assert not errors(wrong)
     assert all(need.amount > 0 for need in decided.quotas)
+    outside = 2 if decided.request.target == "azure" else 0  # pods and services
     networks = [IPv4Network(subnet.cidr) for subnet in decided.subnets]
     assert not any(one.overlaps(other) for one, other in combinations(networks, 2))
-    nodes = [network.PoolNodes(pool.name, pool.terms.zones, pool.nodes, pool.fabric) for pool in decided.pools]
-    zones = sorted({subnet.zone for subnet in decided.subnets})
-    wanted = list(network.wants(decided.request.target, zones, nodes))
-    assert len(decided.subnets) == len(wanted) + (2 if decided.request.target == "azure" else 0)
+    assert all(network.subnet_of(IPv4Network(decided.request.cidr)) for network in networks[: len(networks) - outside])
+    nodes = [network.PoolNodes(pool.name, pool.terms.zones, pool.nodes, pool.fabric, False) for pool in decided.pools]
+    wanted = [] if decided.request.target == "aws" else list(network.wants(decided.request.target, nodes))
     for want, subnet in zip(wanted, decided.subnets, strict=False):
         assert subnet.addresses >= want.addresses
+    if decided.request.target == "aws":
+        rooms = {(subnet.name, subnet.zone): subnet.addresses for subnet in decided.subnets}
+        for pool in decided.pools:
+            gpu = pool.machine.accelerator != "cpu"
+            for zone in pool.terms.zones:
+                assert rooms["gpu" if gpu else "private", zone] >= pool.nodes * network.addresses_of_node(gpu)
     estimate = decided.estimate
     assert estimate.known_monthly_usd == pytest.approx(sum(item.monthly_usd or 0 for item in estimate.items))
     for pool in decided.pools:

@@ -10,16 +10,23 @@ from typing import Any
 
 import psutil
 import pytest
-from accelstack.local import fingerprint, machine, ports, processes, steps, supervision, training_job
+from accelstack import fingerprint
+from accelstack.dynamic import UserError
+from accelstack.local import machine, ports, processes, steps, supervision, training_job
 from accelstack.local.cluster import MachineProvider
 from accelstack.local.network import PortsProvider
-from accelstack.local.provider import LocalError
 from accelstack.local.storage import FolderProvider
 from accelstack.local.training_job import IDENTITY, TrainingRunProvider
 from pulumi import dynamic
 
 TWO_CORES = machine.Machine(cores=2, memory_gib=8, gpus=[])
 GPUS = machine.Machine(cores=16, memory_gib=64, gpus=["NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3"])
+
+
+@pytest.fixture(autouse=True)
+def traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Providers cut traces short, for the process that is theirs."""
+    monkeypatch.setattr(sys, "tracebacklimit", 100, raising=False)
 
 
 @pytest.fixture
@@ -110,7 +117,7 @@ class TestFolder:
         (tmp_path / "thesis.txt").write_text("years of work")
         props = {"folder": str(tmp_path), "owner": "me", "request": "cpu:1"}
         assert "holds something else" in provider.check({}, props).failures[0].reason
-        with pytest.raises(LocalError, match="holds something else"):
+        with pytest.raises(UserError, match="holds something else"):
             provider.create(props)
         provider.delete(str(tmp_path), props)
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
@@ -156,7 +163,7 @@ class TestFingerprint:
         [("/nowhere/at/all", "missing"), ("nope://x", "cannot be read"), ("near/here", "is relative")],
     )
     def test_a_missing_or_unreadable_dataset_is_named(self, uri: str, reason: str) -> None:
-        with pytest.raises(LocalError, match=reason) as refused:
+        with pytest.raises(UserError, match=reason) as refused:
             fingerprint.data(uri, None, None)
         assert uri in str(refused.value)
 
@@ -205,7 +212,7 @@ def test_a_service_knows_no_secret_of_the_deployment() -> None:
 
 def test_only_a_folder_of_this_machine_is_a_local_store() -> None:
     assert steps.path_of("file:///a b/%20") == Path("/a b/%20")
-    with pytest.raises(LocalError, match="is not on this machine"):
+    with pytest.raises(UserError, match="is not on this machine"):
         steps.path_of("s3://bucket/models")
 
 

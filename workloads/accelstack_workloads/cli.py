@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from accelstack_workloads import sagemaker
 from accelstack_workloads.errors import EXIT_BAD_INPUT, EXIT_NOT_VERIFIED, EXIT_STOPPED, WorkloadError
 from accelstack_workloads.lifeline import watch_parent
 
@@ -220,11 +221,14 @@ def serve(
 def main() -> NoReturn:
     """Runs the command line; bad input ends it with one line on stderr and status 2.
 
-    The process ends at once then: threads of torch that outlive the interpreter abort it now and then.
+    SageMaker calls `train` and `serve` without options and has its own files in place: those then say the rest.
+    The process ends at once: threads of torch that outlive the interpreter abort it now and then.
     """
     try:
         if not {"train", "serve"} & {*sys.argv[1:2]}:  # those two end in their own, orderly way
             watch_parent(lambda: os._exit(1))
+        elif sagemaker.asked(sys.argv[1:]):
+            _exit(sagemaker.run(sys.argv[1]))
         app()
         status = 0
     except WorkloadError as error:
@@ -233,6 +237,10 @@ def main() -> NoReturn:
         status = EXIT_BAD_INPUT
     except SystemExit as end:  # how typer ends a command
         status = end.code if isinstance(end.code, int) else 1 if end.code else 0
+    _exit(status)
+
+
+def _exit(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -7,8 +7,8 @@ import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from accelstack.contracts import Pool
+from accelstack.dynamic import DynamicProvider, changed, child_of, failed
 from accelstack.local import folders, machine
-from accelstack.local.provider import LocalProvider, changed, child_of, failed
 
 
 class ClusterArgs(TypedDict):
@@ -22,7 +22,7 @@ class ClusterArgs(TypedDict):
     left out."""
 
 
-class MachineProvider(LocalProvider):
+class MachineProvider(DynamicProvider):
     """Reads the machine. Its inputs hold what was found, so that a change of the machine is a change of the cluster."""
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pulumi
 
+from accelstack.dynamic import UserError
 from accelstack.local import processes
-from accelstack.local.provider import LocalError
 
 MARKER = ".accelstack-owner"
 
@@ -41,10 +41,10 @@ def claim(folder: Path, by: str) -> None:
     """Makes the folder and marks it.
 
     Raises:
-        LocalError: it holds something else.
+        UserError: it holds something else.
     """
     for reason in problems(folder, by).values():
-        raise LocalError(f"folder: {reason}")
+        raise UserError(f"folder: {reason}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).write_text(by)
 

@@ -10,9 +10,10 @@ import psutil
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
+from accelstack import fingerprint
 from accelstack.contracts import InferenceServiceArgs
-from accelstack.local import fingerprint, ports, processes, steps, supervision
-from accelstack.local.provider import LocalError, LocalProvider, changed, child_of
+from accelstack.dynamic import DynamicProvider, UserError, changed, child_of
+from accelstack.local import ports, processes, steps, supervision
 
 IDENTITY = ["name", "model", "replicas", "rest_port", "grpc_port", "folder", "code_digest"]
 
@@ -28,7 +29,7 @@ class LocalInferenceServiceArgs(InferenceServiceArgs):
     """Folder for settings and logs, such as the cluster's."""
 
 
-class ServiceProvider(LocalProvider):
+class ServiceProvider(DynamicProvider):
     """Runs replicas under supervisord in a folder that their identity names.
 
     A change starts the new replicas beside the old ones, on the same ports, and ends the old ones once the new answer;
@@ -90,7 +91,7 @@ def _serve(props: dict[str, Any]) -> dict[str, Any]:
     supervision.start(supervision.write(own, command, service.replicas))
     try:
         supervision.wait_ready(service)
-    except LocalError:
+    except UserError:
         processes.stop_all_below(own)
         raise
     processes.stop(former)
@@ -111,7 +112,7 @@ def _serve(props: dict[str, Any]) -> dict[str, Any]:
 def _refuse_foreign(name: str, port: int, own: set[psutil.Process]) -> None:
     taken = ports.holder(port)
     if taken and not any(supervision.listening(process, {port}) for process in own):
-        raise LocalError(f"{name}: port {port} is taken by {taken}; end that, or set {name} to another port")
+        raise UserError(f"{name}: port {port} is taken by {taken}; end that, or set {name} to another port")
 
 
 class _Service(Resource, module="accelstack", name="LocalService"):

@@ -6,8 +6,8 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
+from accelstack.dynamic import DynamicProvider, changed
 from accelstack.local import steps
-from accelstack.local.provider import LocalProvider, changed
 
 NOT_VERIFIED = 4  # exit code of `registry verify` where version and files do not match
 
@@ -17,7 +17,7 @@ def registry_uri(store: str) -> str:
     return f"sqlite:///{steps.path_of(store) / 'registry.db'}"
 
 
-class ModelVersionProvider(LocalProvider):
+class ModelVersionProvider(DynamicProvider):
     """Registers the model of a run. Former versions stay: they are what a rollback goes back to."""
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:

@@ -5,8 +5,8 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
+from accelstack.dynamic import DynamicProvider, UserError, changed, child_of, failed
 from accelstack.local import ports
-from accelstack.local.provider import LocalError, LocalProvider, changed, child_of, failed
 
 PORTS = ("rest_port", "grpc_port")
 
@@ -20,7 +20,7 @@ class NetworkArgs(TypedDict):
     """Loopback port of the gRPC protocol, likewise."""
 
 
-class PortsProvider(LocalProvider):
+class PortsProvider(DynamicProvider):
     """Keeps two ports: those asked for, or free ones. `ports` in its state has the ones in force."""
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
@@ -56,7 +56,7 @@ def _resolved(props: dict[str, Any], olds: dict[str, Any]) -> dict[str, int]:
         former = 0 if int(olds.get(name) or 0) else int(olds.get(f"{name}_used") or 0)
         used[f"{name}_used"] = asked or former or ports.free()
     if len({*used.values()}) < len(used):
-        raise LocalError("rest_port and grpc_port fell on the same port; choose them, or run this again")
+        raise UserError("rest_port and grpc_port fell on the same port; choose them, or run this again")
     return used
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from accelstack.local import machine
-from accelstack.plan import fabric, pricing, request
+from accelstack.plan import fabric, platform, pricing, request
 from accelstack.plan.capacity import Terms
 from accelstack.plan.findings import Finding, Severity
 from accelstack.plan.machines import Machine
@@ -73,5 +73,6 @@ def plan(given: Mapping[str, Any]) -> Plan:
         budget=0,
         storage_gib=0,
         egress_gib=0,
+        platform=platform.USUAL,
     )
     return Plan(asked_for, (pool,), {}, (), (), pricing.Estimate((free,)), tuple(findings))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from accelstack.local.provider import LocalError
+from accelstack.dynamic import UserError
 
 MARK = "ACCELSTACK_WORKS_IN"  # in the environment of each process that a stack starts: the folder it works in
 GRACE = 15.0  # seconds for an orderly end: a checkpoint, or the last requests
@@ -29,7 +29,7 @@ def stop(found: set[psutil.Process]) -> None:
     """Ends these processes: asks first, kills what is still there after the grace time.
 
     Raises:
-        LocalError: some cannot be ended.
+        UserError: some cannot be ended.
     """
     # supervisors first, so that they do not restart what they lost
     for process in sorted(found, key=lambda process: process.pid):
@@ -41,7 +41,7 @@ def stop(found: set[psutil.Process]) -> None:
             process.kill()
     _, alive = psutil.wait_procs(alive, timeout=5)
     if alive:
-        raise LocalError(f"processes {[p.pid for p in alive]} do not end, even when killed; end them and try again")
+        raise UserError(f"processes {[p.pid for p in alive]} do not end, even when killed; end them and try again")
 
 
 def stop_all_below(folder: Path) -> None:
@@ -53,11 +53,11 @@ def remove_folder(folder: Path) -> None:
     """Removes a folder of the stack and all in it; one that is gone already is fine.
 
     Raises:
-        LocalError: something in it cannot be removed.
+        UserError: something in it cannot be removed.
     """
     try:
         shutil.rmtree(folder)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise LocalError(f"{folder} cannot be removed: {error}; mend that and try again") from error
+        raise UserError(f"{folder} cannot be removed: {error}; mend that and try again") from error

@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 
+from accelstack.dynamic import UserError
 from accelstack.local import processes
-from accelstack.local.provider import LocalError
 
 MODULE = ["-m", "accelstack_workloads"]
 LAST_WORDS = re.compile(r"error( \(process \d+\))?: |stopped after checkpoint")
@@ -21,7 +21,7 @@ FAILURE = re.compile(r"E\d{4} |Traceback ")
 TAIL = 15  # lines that are shown of a step that failed without a word
 
 
-class StepError(LocalError):
+class StepError(UserError):
     """A step failed. `lines` has the end of what it printed, `code` its exit code."""
 
     def __init__(self, message: str, lines: list[str], code: int) -> None:
@@ -34,10 +34,10 @@ def path_of(uri: str) -> Path:
     """The path that a `file://` URI names, as fsspec reads it: nothing in it is decoded.
 
     Raises:
-        LocalError: the URI names other storage.
+        UserError: the URI names other storage.
     """
     if not uri.startswith("file:///"):
-        raise LocalError(f"store: {uri!r} is not on this machine; the local target takes file:///… alone")
+        raise UserError(f"store: {uri!r} is not on this machine; the local target takes file:///… alone")
     return Path(uri.removeprefix("file://"))
 
 

@@ -6,8 +6,8 @@ from typing import Any, TypedDict
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource
 
+from accelstack.dynamic import DynamicProvider, changed, child_of, failed
 from accelstack.local import folders
-from accelstack.local.provider import LocalProvider, changed, child_of, failed
 
 
 class ObjectStoreArgs(TypedDict):
@@ -17,7 +17,7 @@ class ObjectStoreArgs(TypedDict):
     """Absolute path of the folder; it is made, and removed with the store. One with foreign content is refused."""
 
 
-class FolderProvider(LocalProvider):
+class FolderProvider(DynamicProvider):
     """Makes and removes the folder; a marker file in it says that it is a store's own."""
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:

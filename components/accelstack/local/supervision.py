@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from accelstack.dynamic import UserError
 from accelstack.local import ports, processes
-from accelstack.local.provider import LocalError
 
 READY_WITHIN = 120.0  # seconds; a replica imports torch, loads the model and answers one warm-up request
 MENDED_WITHIN = 15.0  # seconds; time for a replica that died to be back
@@ -154,7 +154,7 @@ def wait_ready(service: Service) -> None:
     """Waits until the service is all there.
 
     Raises:
-        LocalError: it does not come up; the message has the end of a replica's log.
+        UserError: it does not come up; the message has the end of a replica's log.
     """
     folder = service.folder
     deadline = time.monotonic() + READY_WITHIN
@@ -163,9 +163,7 @@ def wait_ready(service: Service) -> None:
         given_up = log.exists() and "entered FATAL state" in log.read_text(errors="replace")
         if given_up or time.monotonic() > deadline:
             why = "its replicas keep ending" if given_up else f"it was not ready within {READY_WITHIN:.0f} s"
-            raise LocalError(
-                "\n".join([f"the inference service did not come up: {why}; logs: {folder}", *tail(folder)])
-            )
+            raise UserError("\n".join([f"the inference service did not come up: {why}; logs: {folder}", *tail(folder)]))
         time.sleep(POLL)
 
 

@@ -8,10 +8,11 @@ from typing import Any, cast
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
+from accelstack import fingerprint
 from accelstack.contracts import ModelVersion, TrainingJobArgs
-from accelstack.local import fingerprint, machine, processes, steps
+from accelstack.dynamic import DynamicProvider, UserError, changed, child_of, failed
+from accelstack.local import machine, processes, steps
 from accelstack.local.model_registry import ModelVersionResource
-from accelstack.local.provider import LocalError, LocalProvider, changed, child_of, failed
 from accelstack.plan import training
 
 SETTINGS = ["workload", "epochs", "batch_size", "learning_rate", "seed", "accelerator", "processes"]
@@ -27,7 +28,7 @@ class LocalTrainingJobArgs(TrainingJobArgs):
     """Trainers that torchrun starts, such as the cluster's `processes`."""
 
 
-class TrainingRunProvider(LocalProvider):
+class TrainingRunProvider(DynamicProvider):
     """Trains and evaluates in a folder that its identity names, so an interrupted run is found and goes on.
 
     Identity is code, data and settings. A change of any makes a new run; the former one stays until it has ended well.
@@ -42,7 +43,7 @@ class TrainingRunProvider(LocalProvider):
         try:
             listing, digest = fingerprint.data(news["dataset"], former.get("data_listing"), former.get("data_digest"))
             found = {"data_listing": listing, "data_digest": digest, "code_digest": fingerprint.training_code()}
-        except LocalError as error:
+        except UserError as error:
             return failed(news, {**problems, "dataset": str(error)})
         return failed({**news, **found}, problems)
 
@@ -94,7 +95,7 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
         _train(props, run, data, log, ranks)
         finished = results(run)
         if finished is None:
-            raise LocalError(f"the run in {run} ended without results; its log {log} says more")
+            raise UserError(f"the run in {run} ended without results; its log {log} says more")
     trained, evaluation = finished
     metrics = {
         "accuracy": evaluation["accuracy"],
@@ -125,8 +126,8 @@ def _train(props: dict[str, Any], run: Path, data: Path, log: Path, ranks: int) 
         steps.run(command, log, steps.torchrun(ranks), {"OMP_NUM_THREADS": str(threads), **hidden})
     except steps.StepError as error:
         if any(line.startswith("stopped") for line in error.lines):
-            raise LocalError(f"training was stopped; the next `up` goes on from its checkpoint (log: {log})") from error
-        raise LocalError(f"{error}\nWhat was trained so far is kept: the next `up` goes on from there.") from error
+            raise UserError(f"training was stopped; the next `up` goes on from its checkpoint (log: {log})") from error
+        raise UserError(f"{error}\nWhat was trained so far is kept: the next `up` goes on from there.") from error
 
 
 class _TrainingRun(Resource, module="accelstack", name="LocalTrainingRun"):

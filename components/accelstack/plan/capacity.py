@@ -92,7 +92,7 @@ def decide(pool: PoolRequest, choice: Choice, joined: bool) -> tuple[Terms, list
             fix = "name the one zone in which you have capacity"
             findings.append(Finding(Severity.WARNING, f"{pool.path}zones", given, reason, fix))
     placement = _placement(pool, choice.machine, joined)
-    options = LAUNCH.get((target, pool.capacity), {}) if KINDS[choice.machine.accelerator].kind != "cpu" else {}
+    options = LAUNCH.get((target, pool.capacity), {})
     launch = {key: value.format(reservation=pool.reservation) for key, value in options.items()}
     if target == "azure" and choice.machine.driver in DRIVERS:
         launch["gpu_driver"] = DRIVERS[choice.machine.driver]

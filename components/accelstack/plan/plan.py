@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from accelstack.plan import compatibility, naming, network, pool, pricing, quota
+from accelstack.plan import compatibility, managed, naming, network, platform, pool, pricing, quota
 from accelstack.plan.accelerators import KINDS
 from accelstack.plan.cidr import Subnet
 from accelstack.plan.findings import Finding, Severity, errors, one_of
@@ -67,24 +67,31 @@ def with_findings(decided: Plan, more: Iterable[Finding]) -> Plan:
 
 def decide(request: Request) -> Plan:
     """The plan of a request."""
-    findings = _check_place(request)
-    asked = request.pools if any(wanted.name == SYSTEM for wanted in request.pools) else (*request.pools, USUAL_SYSTEM)
+    findings = [*_check_place(request), *platform.check(request.platform, request.target)]
+    clustered = request.platform.runs_on != "managed"
+    asked = request.pools
+    if clustered and not any(wanted.name == SYSTEM for wanted in asked):
+        asked = (*asked, USUAL_SYSTEM)
     pools: list[PoolPlan] = []
-    if not findings:
+    if not any(finding.property == "region" for finding in findings):
         for wanted in asked:
-            decided, found = pool.decide(wanted, request)
+            decided, found = (pool if clustered else managed).decide(wanted, request)
             findings += [_of_system(each) for each in found] if wanted is USUAL_SYSTEM else found
             if decided:
                 pools.append(decided)
     bound = {wanted.name for wanted in asked if wanted.zones}
     pools = [each if each.name in bound else pool.spread(each, pools) for each in pools]
-    versions = _versions(request, pools, findings)
-    subnets, found = network.carve(request.cidr, request.target, _zones(request, pools), _nodes(pools))
+    versions = _versions(request, pools, findings) if clustered else {}
+    zones = _zones(request, pools)
+    subnets: list[Subnet] = []
+    if not request.platform.network:
+        subnets, found = network.carve(request.cidr, request.target, zones, _nodes(pools))
+        findings += found
     missing = {wanted.name for wanted in asked} - {each.name for each in pools}
     unpriced = [Item(f"pool {name}", None, "", "") for name in sorted(missing)]
-    estimate = _estimate(request, [*(each.cost for each in pools), *unpriced])
-    findings += [*found, *pricing.check_budget(estimate, request.budget), *_check_names(request)]
-    machines = [(each.name, each.machine, each.terms.capacity, each.nodes) for each in pools]
+    estimate = _estimate(request, [*(each.cost for each in pools), *unpriced], len(zones))
+    findings += [*pricing.check_budget(estimate, request.budget), *_check_names(request)]
+    machines = [(each.name, each.machine, each.terms.capacity, each.nodes) for each in pools] if clustered else []
     findings += quota.unnamed(request.target, machines)
     extra = {each.name: sum(kind.networks for kind in each.fabric.networks) for each in pools}
     return Plan(
@@ -121,7 +128,10 @@ def _versions(request: Request, pools: list[PoolPlan], findings: list[Finding]) 
     known = compatibility.components()
     findings += compatibility.check_names(request.versions, known)
     fixed = {key: value for key, value in request.versions.items() if key in known and key != "driver"}
-    wanted = list(dict.fromkeys([*compatibility.ALWAYS, *(part for pool in pools for part in _components(pool))]))
+    scaler = [request.platform.autoscaler] if request.target == "aws" else []  # the others bring their own
+    wanted = list(
+        dict.fromkeys([*compatibility.ALWAYS, *scaler, *(part for pool in pools for part in _components(pool))])
+    )
     versions = {**compatibility.defaults(request.target, wanted), **fixed}
     found = [
         finding
@@ -164,22 +174,27 @@ def _facts(request: Request, pool: PoolPlan) -> dict[str, str]:
 
 
 def _zones(request: Request, pools: list[PoolPlan]) -> list[str]:
-    """Zones that the network spans: those of the pools, and as many more as the cluster needs."""
+    """Zones that the network spans: the region's home zones, whatever the pools are, and those of the pools."""
     used = {zone for pool in pools for zone in pool.terms.zones}
-    lacking = network.LEAST_ZONES - sum(map(network.control_plane, used))
     known = {zone for offer in offers(request.target).get(request.region, {}).values() for zone in offer.zones}
-    more = sorted(zone for zone in known - used if network.control_plane(zone))
-    return sorted([*used, *more[: max(0, lacking)]])
+    return sorted({*used, *network.home_zones(known)})
 
 
 def _nodes(pools: list[PoolPlan]) -> list[network.PoolNodes]:
-    return [network.PoolNodes(pool.name, pool.terms.zones, pool.nodes, pool.fabric) for pool in pools]
+    return [
+        network.PoolNodes(
+            pool.name, pool.terms.zones, pool.nodes, pool.fabric, KINDS[pool.machine.accelerator].kind == "gpu"
+        )
+        for pool in pools
+    ]
 
 
-def _estimate(request: Request, pools: list[Item]) -> Estimate:
+def _estimate(request: Request, pools: list[Item], zones: int) -> Estimate:
     target, region = request.target, request.region
-    hours = pricing.HOURS_A_MONTH
-    services = [pricing.service("control plane", target, region, "control_plane", hours)]
+    services = [
+        pricing.service(name, target, region, item, units)
+        for name, item, units in platform.services(request.platform, target, zones)
+    ]
     for name, item, gib in (
         ("object storage", "object_storage", request.storage_gib),
         ("egress", "egress", request.egress_gib),

@@ -1,13 +1,15 @@
 """What a user asks of a plan, read from settings or options, every mistake of form found at once."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from accelstack.plan import accelerators
+from accelstack.plan import accelerators, platform, readers
 from accelstack.plan.findings import Finding, Severity, one_of
 from accelstack.plan.machines import CLOUDS, machines
+from accelstack.plan.platform import Platform
+from accelstack.plan.readers import AMOUNT, TEXT, VERSIONS, WHOLE, WORDS, Keys
 
 CAPACITY = ("on_demand", "spot", "reservation", "block", "flex_start")
 FABRICS = ("auto", "none", "efa", "tcpx", "tcpxo", "roce", "roce-metal", "infiniband", "ici")
@@ -67,53 +69,14 @@ class Request:
     """GiB kept in object storage, for the estimate."""
     egress_gib: float
     """GiB sent to the internet a month, for the estimate."""
+    platform: Platform
 
 
 MOST = 100_000
 """Nodes, vCPUs and the like that anyone could mean: no managed cluster has more nodes."""
 
 
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-        raise ValueError
-    return int(value)
-
-
-def _amount(value: Any) -> float:
-    amount = float(value)
-    if isinstance(value, bool) or not 0 <= amount < float("inf"):
-        raise ValueError
-    return amount
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    """Names in a list, or in a text with commas or blanks; each once."""
-    if isinstance(value, str) and value:
-        value = value.replace(",", " ").split() or [None]
-    if not all(isinstance(word, str) and word for word in value):
-        raise ValueError
-    return tuple(dict.fromkeys(value))
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise ValueError
-    return str(value)
-
-
-def _versions(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise ValueError
-    table = cast(Mapping[Any, Any], value)
-    return {_text(name): _text(version) for name, version in table.items()}
-
-
-Reader = tuple[Callable[[Any], Any], str]
-TEXT: Reader = (_text, "a text")
-WHOLE: Reader = (_whole, "a whole number")
-AMOUNT: Reader = (_amount, "a number of 0 or more")
-WORDS: Reader = (_words, "a list of names")
-POOL_KEYS: dict[str, tuple[Reader, Any]] = {
+POOL_KEYS: Keys = {
     "accelerator": (TEXT, None),
     "per_node": (WHOLE, 0),
     "nodes": (WHOLE, 1),
@@ -129,11 +92,11 @@ POOL_KEYS: dict[str, tuple[Reader, Any]] = {
     "placement_group": (TEXT, ""),
 }
 """Settings of a pool, with their defaults; a pool of `pools` takes what it leaves out from the stack's own."""
-STACK_KEYS: dict[str, tuple[Reader, Any]] = {
+STACK_KEYS: Keys = {
     "target": (TEXT, None),
     "region": (TEXT, ""),
     "name": (TEXT, "accelstack"),
-    "versions": ((_versions, 'a table of versions in quotes, such as {kubernetes: "1.35"}'), {}),
+    "versions": (VERSIONS, {}),
     "cidr": (TEXT, "10.0.0.0/16"),
     "budget": (AMOUNT, 0.0),
     "storage_gib": (AMOUNT, 0.0),
@@ -141,7 +104,7 @@ STACK_KEYS: dict[str, tuple[Reader, Any]] = {
 }
 
 
-KEYS = (*STACK_KEYS, *POOL_KEYS, "pools")
+KEYS = (*STACK_KEYS, *platform.KEYS, *POOL_KEYS, "pools")
 """All that a plan can be given."""
 SETTINGS = tuple(key for key in KEYS if key != "name")
 """What a stack's files may set; its name is that of project and stack."""
@@ -155,8 +118,9 @@ def check_keys(given: Mapping[str, Any]) -> list[Finding]:
 def parse(given: Mapping[str, Any]) -> tuple[Request | None, list[Finding]]:
     """The request that settings make, and what is wrong with their form; None where no pool or target is left."""
     findings = check_keys(given)
-    stack = {key: default for key, (_, default) in STACK_KEYS.items()} | _read(given, STACK_KEYS, "", findings)
-    shared = _read(given, POOL_KEYS, "", findings)
+    stack = readers.defaults(STACK_KEYS) | readers.read(given, STACK_KEYS, "", findings)
+    around = readers.defaults(platform.KEYS) | readers.read(given, platform.KEYS, "", findings)
+    shared = readers.read(given, POOL_KEYS, "", findings)
     asked = [
         pool
         for name, own in _tables(given.get("pools"), findings).items()
@@ -168,7 +132,9 @@ def parse(given: Mapping[str, Any]) -> tuple[Request | None, list[Finding]]:
     elif wrong := one_of("target", target, CLOUDS, "target with machine tables"):
         findings.append(wrong)
     known = list(dict.fromkeys(findings))  # what several pools inherit is told once
-    return (Request(pools=tuple(asked), **stack) if asked and target in CLOUDS else None), known
+    return (
+        Request(pools=tuple(asked), platform=Platform(**around), **stack) if asked and target in CLOUDS else None
+    ), known
 
 
 def _tables(pools: Any, findings: list[Finding]) -> dict[str, Mapping[str, Any] | None]:
@@ -201,8 +167,8 @@ def _pool(
     for key in own:
         if wrong := one_of(f"{path}{key}", str(key), POOL_KEYS, "setting of a pool"):
             findings.append(wrong)
-    mine = _read(own, POOL_KEYS, path, findings)
-    values = {key: default for key, (_, default) in POOL_KEYS.items()} | shared | mine
+    mine = readers.read(own, POOL_KEYS, path, findings)
+    values = readers.defaults(POOL_KEYS) | shared | mine
 
     def wrong_value(key: str, rule: str, fix: str) -> None:
         value = "" if values[key] is None else str(values[key])
@@ -249,19 +215,3 @@ def _pool(
     if values["min_nodes"] > values["nodes"]:
         wrong_value("min_nodes", f"is more than the {values['nodes']} nodes", "raise nodes, or lower min_nodes")
     return PoolRequest(name=name or ("cpu" if accelerator.name == "cpu" else "gpu"), path=path, **values)
-
-
-def _read(
-    given: Mapping[str, Any], keys: dict[str, tuple[Reader, Any]], path: str, findings: list[Finding]
-) -> dict[str, Any]:
-    """The given values of these keys, converted."""
-    values: dict[str, Any] = {}
-    for key, ((convert, description), _) in keys.items():
-        if given.get(key) is None:
-            continue
-        try:
-            values[key] = convert(given[key])
-        except (TypeError, ValueError, OverflowError):
-            fix = f"use {description}"
-            findings.append(Finding(Severity.INVALID, f"{path}{key}", repr(given[key]), f"is not {description}", fix))
-    return values

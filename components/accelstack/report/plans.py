@@ -173,7 +173,8 @@ def _price(estimate: Estimate) -> str:
     if estimate.catalogue_date:
         dearest = max(estimate.items, key=lambda item: item.monthly_usd or 0)
         parts.append(f"{dearest.name} priced on {dearest.date}, nothing before {estimate.catalogue_date}")
-        parts.append("without disks, NAT, load balancers, traffic, taxes and discounts")
+        nat = "" if any(item.name.startswith("NAT") for item in estimate.items) else " NAT,"
+        parts.append(f"without disks,{nat} load balancers, traffic, taxes and discounts")
     return "; ".join(parts)
 
 

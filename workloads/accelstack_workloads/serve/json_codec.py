@@ -6,6 +6,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
@@ -28,6 +29,9 @@ from accelstack_workloads.serve.protocol import (
 )
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+# What SageMaker passes through instead of that header
+# (https://github.com/triton-inference-server/server/blob/main/docs/customization_guide/inference_protocols.md).
+_SAGEMAKER_BINARY = "application/vnd.sagemaker-triton.binary+json;json-header-size="
 
 # Window bits as zlib wants them; HTTP's "deflate" is the zlib format (RFC 9110, 8.4.1.2).
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
@@ -77,18 +81,30 @@ def too_large(what: str, limit: int) -> RequestError:
     )
 
 
-def decode(body: bytes, header_length: str | None, model: ModelInterface) -> InferRequest:
+def header_length(headers: Mapping[str, str]) -> str | None:
+    """The length of the JSON part as a request states it, unchecked: in its own header or in SageMaker's type."""
+    kind = headers.get("content-type", "").replace(" ", "")
+    in_type = kind.removeprefix(_SAGEMAKER_BINARY) if kind.startswith(_SAGEMAKER_BINARY) else None
+    return headers.get(HEADER_LENGTH, in_type)
+
+
+def sagemaker_type(length: str) -> str:
+    """The type of a binary answer that SageMaker passes on, with the length of its JSON part."""
+    return f"{_SAGEMAKER_BINARY}{length}"
+
+
+def decode(body: bytes, length: str | None, model: ModelInterface) -> InferRequest:
     """Reads the body of an infer request.
 
     Args:
         body: the decompressed body.
-        header_length: the value of `Inference-Header-Content-Length`, if it was sent.
+        length: what `header_length` found.
         model: what is served.
     """
     view = memoryview(body)
-    length = _header_length(header_length, len(body))
-    request = _object(_parse(view[:length]), "body")
-    binary = view[length:]
+    end = _header_length(length, len(body))
+    request = _object(_parse(view[:end]), "body")
+    binary = view[end:]
 
     request_id = request.get("id")
     if request_id is not None and not isinstance(request_id, str):

@@ -63,6 +63,8 @@ def application(service: Service, *, loopback: bool) -> Starlette:
         *(Route(f"{path}/ready", rest.model_ready) for path in (model, versioned)),
         *(Route(f"{path}/infer", rest.infer, methods=["POST"]) for path in (model, versioned)),
         Route("/predict", rest.predict, methods=["POST"]),
+        Route("/ping", rest.ready),  # SageMaker's names, for its one model
+        Route("/invocations", rest.invocations, methods=["POST"]),
         Route("/metrics", rest.metrics),
         *(Route("/" if name == "page.html" else f"/page/{name}", _page_file(name, service.model)) for name in _PAGE),
     ]
@@ -110,6 +112,15 @@ class _Rest:
     async def predict(self, request: Request) -> Response:
         return await self._measured("picture", self._predict, request)
 
+    async def invocations(self, request: Request) -> Response:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind.startswith("image/") or kind == "multipart/form-data":
+            return await self.predict(request)
+        answer = await self.infer(request)
+        if length := answer.headers.get(json_codec.HEADER_LENGTH):  # no header but this one passes through SageMaker
+            answer.headers["Content-Type"] = json_codec.sagemaker_type(length)
+        return answer
+
     async def metrics(self, _request: Request) -> Response:
         return Response(self._service.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
@@ -126,7 +137,7 @@ class _Rest:
 
     def _decode(self, body: bytes, request: Request) -> json_codec.InferRequest:
         body = json_codec.decompress(body, request.headers.get("content-encoding", ""))
-        return json_codec.decode(body, request.headers.get(json_codec.HEADER_LENGTH), self._model)
+        return json_codec.decode(body, json_codec.header_length(request.headers), self._model)
 
     async def _predict(self, request: Request) -> Response:
         content = await read_picture(request, picture.MAX_PICTURE_BYTES)
@@ -146,7 +157,8 @@ class _Rest:
         )
 
     def _check_model(self, request: Request) -> None:
-        self._model.check_model(request.path_params["name"], request.path_params.get("version", ""))
+        named = request.path_params
+        self._model.check_model(named.get("name", self._model.name), named.get("version", ""))
 
     async def _measured(
         self, protocol: str, handler: Callable[[Request], Awaitable[Response]], request: Request

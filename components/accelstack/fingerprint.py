@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from accelstack.local.provider import LocalError
+from accelstack.dynamic import UserError
 
 WORKLOADS = "accelstack_workloads"
 SERVING = "serve"
@@ -19,11 +19,11 @@ def package_folder(name: str) -> Path:
     """Where an installed package lies; it is not imported.
 
     Raises:
-        LocalError: it is not installed.
+        UserError: it is not installed.
     """
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise LocalError(f"the package {name} is not installed; install accelstack[local]")
+        raise UserError(f"the package {name} is not installed; install accelstack[serve]")
     return Path(spec.submodule_search_locations[0])
 
 
@@ -52,7 +52,7 @@ def data(dataset: str, former_listing: str | None, former_digest: str | None) ->
     Content is read only when the listing (names, sizes, times) is not the former one.
 
     Raises:
-        LocalError: the dataset is missing or empty, or its storage cannot be read.
+        UserError: the dataset is missing or empty, or its storage cannot be read.
     """
     if dataset in BUNDLED_DATA:
         package, file = BUNDLED_DATA[dataset]
@@ -60,16 +60,16 @@ def data(dataset: str, former_listing: str | None, former_digest: str | None) ->
         digest = _files(root, [root / file])
         return digest, digest
     if "://" not in dataset and not Path(dataset).is_absolute():
-        raise LocalError(f"{dataset!r} is relative; use one of {', '.join(BUNDLED_DATA)}, an absolute path, or a URI")
+        raise UserError(f"{dataset!r} is relative; use one of {', '.join(BUNDLED_DATA)}, an absolute path, or a URI")
     fsspec: Any = importlib.import_module("fsspec")  # costs a tenth of a second, so only where a URI is used
 
     try:
         return _folder(fsspec, dataset, former_listing, former_digest)
-    except LocalError:
+    except UserError:
         raise
     except Exception as error:  # each storage library raises its own kinds
         reason = str(error) or type(error).__name__
-        raise LocalError(f"{dataset!r} cannot be read ({reason}); give a bundled dataset or a readable URI") from error
+        raise UserError(f"{dataset!r} cannot be read ({reason}); give a bundled dataset or a readable URI") from error
 
 
 def _folder(fsspec: Any, dataset: str, former_listing: str | None, former_digest: str | None) -> tuple[str, str]:
@@ -77,7 +77,7 @@ def _folder(fsspec: Any, dataset: str, former_listing: str | None, former_digest
     listed: dict[str, dict[str, Any]] = file_system.find(root, detail=True)
     found = {path: info for path, info in listed.items() if info.get("type") == "file" and not _hidden(path, root)}
     if not found:
-        raise LocalError(
+        raise UserError(
             f"{dataset!r} is missing or holds no file; use one of {', '.join(BUNDLED_DATA)}, or the URI of a folder "
             "with train/CLASS/PICTURE and test/CLASS/PICTURE, or CLASS/PICTURE"
         )

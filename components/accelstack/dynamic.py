@@ -1,4 +1,7 @@
-"""What the dynamic providers of this target share: clear errors, and an end when the engine is gone."""
+"""What dynamic providers share: clear errors, and an end when the engine is gone.
+
+Components that stand on them work from Python programs alone, since other languages cannot load them.
+"""
 
 import atexit
 import functools
@@ -16,20 +19,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class LocalError(Exception):
+class UserError(Exception):
     """Something that a user can mend: the message names what, why and the fix."""
 
 
 def clear_errors(method: Callable[P, T]) -> Callable[P, T]:
-    """Lets a `LocalError` reach the user as its message; the host would print the stack trace with it."""
+    """Lets a `UserError` reach the user as its message; the host would print the stack trace with it."""
 
     @functools.wraps(method)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(*args, **kwargs)
-        except (LocalError, OSError) as error:  # of an OSError the system's own words are clear: no space, no right
+        except (UserError, OSError) as error:  # of an OSError the system's own words are clear: no space, no right
             sys.tracebacklimit = 0
-            raise LocalError(str(error)) from None
+            raise UserError(str(error)) from None
         except BaseException:
             sys.tracebacklimit = 100  # something unforeseen: there the trace helps
             raise
@@ -56,8 +59,8 @@ def end_with_engine() -> None:
     atexit.register(os._exit, 0)  # the engine waits for this process: leave at once, without taking modules apart
 
 
-class LocalProvider(ResourceProvider):
-    """Base of this target's providers. They are pickled by name: code changes make no diff of their own."""
+class DynamicProvider(ResourceProvider):
+    """Base of dynamic providers. They are pickled by name: code changes make no diff of their own."""
 
     serialize_as_secret_always = False
 

@@ -1,0 +1,238 @@
+"""The workloads as SageMaker runs them: its files and environment in place of the command line's options.
+
+SageMaker starts the image with the one word `train` or `serve`. Training's settings, hosts and data lie in files below
+/opt/ml; what is left in /opt/ml/model becomes the model artifact, and /opt/ml/checkpoints is kept in step with S3
+(https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html and
+https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from accelstack_workloads.errors import EXIT_BAD_INPUT, EXIT_STOPPED, WorkloadError
+from accelstack_workloads.model_files import DESCRIPTION, WEIGHTS, check_digest
+
+ROOT_VARIABLE = "SAGEMAKER_BASE_DIR"
+"""Stands in for /opt/ml, as in AWS's own containers."""
+CHANNEL = "dataset"
+"""Input channel with the pictures; without it the dataset is a bundled one."""
+WORKLOADS = ("vision",)
+OPTIONS = {
+    "epochs": "--epochs",
+    "batch_size": "--batch-size",
+    "learning_rate": "--learning-rate",
+    "seed": "--seed",
+}
+"""Hyperparameters that `train` takes, by their names on the command line."""
+RESULTS = ("training.json", "evaluation.json", "confusion.png", "metrics.jsonl")
+"""Files of a run that go beside the model, where whoever started the job finds them."""
+RENDEZVOUS_PORT = "29400"
+MOST_REASON = 1024
+"""Characters of the failure file that SageMaker shows (same page)."""
+LAST_WORDS = re.compile(r"error( \(process \d+\))?: ")
+TORCHRUN = re.compile(r"E\d{4} |Traceback ")
+STOPPED = re.compile(rf"stopped after checkpoint|exitcode *: {EXIT_STOPPED}\b")
+"""What a trainer says that was asked to stop, or torchrun of it on the other hosts."""
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The machines that train together.
+
+    Attributes:
+        names: of all, in the same order on each.
+        rank: this one's number among them, from 0.
+        interface: network interface between them.
+    """
+
+    names: tuple[str, ...]
+    rank: int
+    interface: str
+
+
+def folder() -> Path:
+    """Where SageMaker's files are."""
+    return Path(os.environ.get(ROOT_VARIABLE, "/opt/ml"))
+
+
+def asked(arguments: list[str]) -> bool:
+    """Whether SageMaker, not a person, called: with one word, and its own files in place."""
+    return (arguments == ["train"] and (folder() / "input/config/resourceconfig.json").exists()) or (
+        arguments == ["serve"] and (folder() / "model").is_dir()
+    )
+
+
+def run(verb: str) -> int:
+    """Runs `train` or `serve`; gives the exit status."""
+    return train() if verb == "train" else serve()
+
+
+def train() -> int:
+    """Trains and evaluates on this host together with the job's other hosts; gives the exit status.
+
+    The host with the first name leaves the model and the run's results in /opt/ml/model. SIGTERM, which comes two
+    minutes before a spot machine goes or a stopped job is killed, makes the trainers save a checkpoint and end.
+    """
+    root = folder()
+    reason = ""
+    try:
+        hyperparameters = _read(root / "input/config/hyperparameters.json")
+        hosts = _hosts(_read(root / "input/config/resourceconfig.json"))
+        run_folder = root / "checkpoints"
+        with tempfile.TemporaryDirectory() as prepared:
+            status, reason = _Steps(hosts).run(
+                [
+                    [*_module(), "prepare", "--dataset", _dataset(root, hyperparameters), "--out", prepared],
+                    [*_launcher(hyperparameters, hosts), *_options(hyperparameters, prepared, run_folder)],
+                ]
+            )
+        if status == 0 and hosts.rank == 0:
+            _deliver(run_folder, root / "model")
+    except (WorkloadError, OSError) as error:
+        status, reason = EXIT_BAD_INPUT, str(error)
+        print(f"error: {error}", file=sys.stderr, flush=True)
+    if reason:
+        (root / "output").mkdir(parents=True, exist_ok=True)
+        (root / "output/failure").write_text(reason[:MOST_REASON])
+    return status
+
+
+def serve() -> int:
+    """Serves /opt/ml/model on the port that SageMaker calls, as the environment names the model; blocks."""
+    from accelstack_workloads.serve import server
+
+    model, settings = folder() / "model", os.environ
+    if digest := settings.get("ACCELSTACK_MODEL_DIGEST", ""):
+        check_digest(model, digest)
+    name, version = settings.get("ACCELSTACK_MODEL_NAME", "model"), settings.get("ACCELSTACK_MODEL_VERSION", "1")
+    server.run(model, name, version, "0.0.0.0", int(settings.get("SAGEMAKER_BIND_TO_PORT", "8080")), 0)  # noqa: S104
+    return 0
+
+
+class _Steps:
+    """Runs commands one after the other, prints what they print, and passes on SIGTERM."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._stopping = False
+        self._environment = dict(os.environ) | {"PYTHONUNBUFFERED": "1"}
+        if len(hosts.names) > 1 and hosts.interface:  # else gloo and NCCL may choose one that other hosts cannot reach
+            ours = {f"{library}_SOCKET_IFNAME": hosts.interface for library in ("GLOO", "NCCL")}
+            self._environment = ours | self._environment
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def run(self, commands: list[list[str]]) -> tuple[int, str]:
+        """Exit status, and the reason of a failure; of a stop on request there is none."""
+        for command in commands:
+            status, said, stopped = self._step(command)
+            if self._stopping or stopped:
+                return EXIT_STOPPED, ""
+            if status:
+                return status, said
+        return 0, ""
+
+    def _step(self, command: list[str]) -> tuple[int, str, bool]:
+        """Exit status, the step's last words, and whether it stopped on request.
+
+        What torchrun says of a trainer that ended is printed only where the trainer itself said nothing.
+        """
+        said, stopped, held = "", False, list[str]()
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=self._environment,
+        ) as self._process:
+            for line in self._process.stdout or ():
+                said = said or (line.strip() if LAST_WORDS.match(line) else "")
+                stopped = stopped or STOPPED.search(line) is not None
+                if held or TORCHRUN.match(line):
+                    held.append(line)
+                else:
+                    print(line, end="", flush=True)
+        if not (said or stopped):
+            print("".join(held), end="", flush=True)
+        return self._process.returncode, said or f"exit status {self._process.returncode}; see the log", stopped
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        """Ends the trainers rather than torchrun, which would leave them 30 of the 120 seconds."""
+        self._stopping = True
+        if self._process is None or self._process.poll() is not None:
+            return
+        try:
+            process = psutil.Process(self._process.pid)
+            for child in process.children() or [process]:
+                child.terminate()
+        except psutil.NoSuchProcess:
+            return
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise WorkloadError(f"{path.name}: is not JSON ({error}); let SageMaker write it") from error
+
+
+def _hosts(resources: Mapping[str, Any]) -> Hosts:
+    names = tuple(sorted(resources.get("hosts", ["localhost"])))
+    current = resources.get("current_host", names[0])
+    if current not in names:
+        raise WorkloadError(f"resourceconfig.json: current_host {current!r} is not among hosts {', '.join(names)}")
+    return Hosts(names, names.index(current), resources.get("network_interface_name", ""))
+
+
+def _dataset(root: Path, hyperparameters: Mapping[str, Any]) -> str:
+    channel = root / "input/data" / CHANNEL
+    return str(channel) if channel.is_dir() else str(hyperparameters.get("dataset", "digits"))
+
+
+def _module() -> list[str]:
+    return [sys.executable, "-m", "accelstack_workloads"]
+
+
+def _launcher(hyperparameters: Mapping[str, Any], hosts: Hosts) -> list[str]:
+    """torchrun over all hosts, which meet at the first."""
+    port = os.environ.get("MASTER_PORT", RENDEZVOUS_PORT)
+    return [
+        *(sys.executable, "-m", "torch.distributed.run"),
+        *("--nnodes", str(len(hosts.names)), "--node-rank", str(hosts.rank)),
+        *("--nproc-per-node", str(hyperparameters.get("processes", "1"))),
+        *("--master-addr", hosts.names[0], "--master-port", port),
+    ]
+
+
+def _options(hyperparameters: Mapping[str, Any], prepared: str, run_folder: Path) -> list[str]:
+    workload = hyperparameters.get("workload", WORKLOADS[0])
+    if workload not in WORKLOADS:
+        raise WorkloadError(f"workload: {workload!r} is not bundled; use one of: {', '.join(WORKLOADS)}")
+    given = [(option, str(hyperparameters[name])) for name, option in OPTIONS.items() if name in hyperparameters]
+    command = ["-m", "accelstack_workloads", "train", "--evaluate", "--data", prepared, "--out", str(run_folder)]
+    return [*command, *(word for pair in given for word in pair)]
+
+
+def _deliver(run_folder: Path, model: Path) -> None:
+    """Leaves the model and the run's results where SageMaker takes them up."""
+    model.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, DESCRIPTION):
+        shutil.copyfile(run_folder / "model" / name, model / name)
+    for name in RESULTS:
+        shutil.copyfile(run_folder / name, model / name)
