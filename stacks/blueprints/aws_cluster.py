@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from accelstack import aws, k8s
 from accelstack.aws import in_cluster, pools
+from accelstack.aws.doctor import CLUSTER
 from accelstack.plan.accelerators import KINDS
 from accelstack.plan.plan import USUAL_SYSTEM, Plan
 from accelstack.plan.pool import PoolPlan
@@ -23,7 +24,7 @@ def build(_chosen: Settings, decided: Plan, base: Base) -> tuple[Outputs, Output
     """The outputs of the cluster, and those of its file systems."""
     asked = base.request.platform
     cluster = aws.Cluster(
-        "cluster",
+        CLUSTER,
         {
             "version": decided.versions["kubernetes"],
             "vpc_id": base.network.vpc_id,

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -34,6 +35,25 @@ def states(found: list[Check]) -> dict[str, State]:
 
 def fixes(found: list[Check]) -> dict[str, str]:
     return {check.name: check.fix for check in found}
+
+
+@pytest.fixture(autouse=True)
+def no_programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The account's checks alone: what is installed here differs from machine to machine."""
+    if "programs" not in request.node.name:
+        monkeypatch.setattr(aws, "PROGRAMS", ())
+
+
+def test_aws_says_what_the_programs_that_are_not_there_would_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "aws"
+    there.write_text("#!/bin/sh\n")
+    there.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = aws.programs()
+    assert states(found) == {"aws": State.OK, "docker": State.UNCHECKED}
+    assert fixes(found)["docker"] == "install Docker, or set image to one by digest"
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
-from tests.benchmarks import accuracy, engine, first_answer, imports, new_machine, plan
+from tests.benchmarks import accuracy, aws, engine, first_answer, imports, new_machine, plan
 from tests.benchmarks.measure import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
     "imports": imports.figures,
     "plan": plan.figures,
     "engine": engine.figures,
+    "aws": aws.figures,
     "first_answer": first_answer.figures,
     "accuracy": accuracy.figures,
     "new_machine": new_machine.figures,

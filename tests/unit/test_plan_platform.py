@@ -1,15 +1,18 @@
 """What a stack has beside its pools: subnets that never move, settings that are checked, services that are priced."""
 
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from accelstack.plan import managed, network, platform
 from accelstack.plan.cidr import Subnet
 from accelstack.plan.findings import Finding, Severity
 from accelstack.plan.plan import Plan, plan
 
 L4 = {"target": "aws", "region": "us-east-1", "accelerator": "L4:1", "fabric": "none"}
+STACKS = Path(__file__).resolve().parents[2] / "stacks"
 HOME = ["use1-az1", "use1-az2", "use1-az4"]
 
 
@@ -131,6 +134,13 @@ def test_what_a_managed_platform_lacks_is_refused_by_name(change: dict[str, Any]
         assert any(rule in finding.rule for finding in decided.findings)
     else:
         assert managed.instance("aws", decided.pools[0].machine.name, "training") == "ml.p4d.24xlarge"
+
+
+@pytest.mark.parametrize("path", sorted(STACKS.glob("Pulumi.aws-*.yaml")), ids=lambda path: path.stem)
+def test_the_stacks_that_come_with_the_project_fit(path: Path) -> None:
+    config = yaml.safe_load(path.read_text())["config"]
+    decided = plan({key.partition(":")[2]: value for key, value in config.items()})
+    assert decided.fits, [str(finding) for finding in decided.findings]
 
 
 def test_every_setting_of_the_platform_has_one_default_and_is_refused_on_clouds_without_it() -> None:

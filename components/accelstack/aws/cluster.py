@@ -6,9 +6,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NotRequired, TypedDict
 
 import pulumi
-import pulumi_aws as aws
 from pulumi_aws import cloudwatch, ec2, eks, iam, vpc
 
+from accelstack.aws.flow_logs import A_YEAR, check_days
 from accelstack.aws.identity import ServiceRole, place
 from accelstack.aws.keys import Key
 from accelstack.aws.policies import Statement, document
@@ -49,7 +49,7 @@ class ClusterArgs(TypedDict):
     log_days: NotRequired[int]
     """Days for which logs of the control plane are kept; 365 if left out."""
     key_arn: NotRequired[pulumi.Input[str]]
-    """KMS key for secrets and logs; its policy must let CloudWatch Logs use it. One is made if left out."""
+    """KMS key for secrets and logs, opened to `logs`; another one makes another cluster. One is made if left out."""
     protect: NotRequired[bool]
     """Whether cluster, logs and key are kept from deletion; true if left out."""
 
@@ -97,7 +97,7 @@ class Cluster(pulumi.ComponentResource):
             name,
             name=f"/aws/eks/{physical}/cluster",
             kms_key_id=key_arn,
-            retention_in_days=args.get("log_days", 365),
+            retention_in_days=args.get("log_days", A_YEAR),
             opts=pulumi.ResourceOptions(parent=self, protect=protect, delete_before_replace=True),
         )
         role = ServiceRole(
@@ -152,7 +152,7 @@ class Cluster(pulumi.ComponentResource):
         nodes = ServiceRole(
             f"{name}-node", {"service": "ec2.amazonaws.com", "managed_policies": [*NODE_POLICIES]}, _child(self)
         )
-        region = aws.get_region_output(opts=pulumi.InvokeOutputOptions(parent=self)).region
+        region = place(self).apply(lambda here: here.region)
         self.name = cluster.name
         self.arn = cluster.arn
         self.endpoint = cluster.endpoint
@@ -211,6 +211,7 @@ def _check(args: ClusterArgs) -> None:
     for found in compatibility.check({"target": "aws"}, {"kubernetes": version}):
         # also what is a warning elsewhere: a version past standard support is not to be had without paying for extended
         refuse([replace(found, property="version", severity=Severity.ERROR)])
+    refuse([check_days("log_days", args.get("log_days", A_YEAR))])
     subnets = args["subnet_ids"]
     if isinstance(subnets, list) and len(subnets) < 2:
         reason = f"has {len(subnets)}; EKS needs subnets in two zones; name one in each of two zones or more"

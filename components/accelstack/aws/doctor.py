@@ -1,5 +1,6 @@
 """What is in the way of a stack on AWS."""
 
+import shutil
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 
 from accelstack.aws.account import PATIENT
 from accelstack.checks import Check, State, reachable
+from accelstack.plan import naming
 from accelstack.plan.pool import PoolPlan
 
 ACTIONS = (
@@ -28,8 +30,18 @@ ACTIONS = (
 """What making a stack needs first."""
 
 
-def checks(region: str, pools: Sequence[PoolPlan], cluster: str, session: Any = None) -> list[Check]:
-    """Credentials, permissions, region, machine types, the role of spot and the cluster's API, in that order."""
+CLUSTER = "cluster"
+"""Name of the cluster's component in a stack, of which AWS's name of the cluster is made."""
+PROGRAMS = (
+    ("aws", "signs in to the cluster", "install the AWS CLI (https://docs.aws.amazon.com/cli)"),
+    ("docker", "builds the workload image, unless `image` names one", "install Docker, or set image to one by digest"),
+)
+"""Programs on PATH, what they do for an update, and what to do where one is missing."""
+
+
+def checks(region: str, pools: Sequence[PoolPlan], stack: str, session: Any = None) -> list[Check]:
+    """Credentials, permissions, region, machine types, the role of spot, the cluster's API and programs on this
+    machine, in that order. `stack` is the plan's name."""
     machines = [pool.machine.name for pool in pools]
     spot = any(pool.terms.capacity == "spot" for pool in pools)
     clients: Any = session or boto3.Session(region_name=region)
@@ -37,13 +49,25 @@ def checks(region: str, pools: Sequence[PoolPlan], cluster: str, session: Any = 
     if first.state is not State.OK:
         reason = "needs credentials that work"
         rest = ("permissions", "region", "machine types", *(["spot role"] if spot else []), "cluster API")
-        return [first, *(Check(name, State.UNCHECKED, reason) for name in rest)]
+        return [first, *(Check(name, State.UNCHECKED, reason) for name in rest), *programs()]
     found = [first, _permissions(clients, arn), _region(clients, region)]
     if machines:
         found.append(_machines(clients, region, machines))
     if spot:
         found.append(_spot_role(clients))
-    return [*found, _cluster(clients, cluster)]
+    return [*found, _cluster(clients, naming.physical("aws", "cluster", stack, CLUSTER)), *programs()]
+
+
+def programs() -> list[Check]:
+    """What an update starts besides the engine."""
+    found: list[Check] = []
+    for program, use, fix in PROGRAMS:
+        path = shutil.which(program)
+        state = State.OK if path else State.UNCHECKED
+        found.append(
+            Check(program, state, f"{path} {use}" if path else f"is not on PATH; it {use}", "" if path else fix)
+        )
+    return found
 
 
 def _credentials(clients: Any) -> tuple[Check, str]:

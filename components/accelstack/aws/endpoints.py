@@ -7,9 +7,9 @@ account's things alone would keep nodes from image layers, packages and models t
 from typing import NotRequired, TypedDict
 
 import pulumi
-import pulumi_aws as aws
 from pulumi_aws import ec2
 
+from accelstack.aws.identity import place
 from accelstack.plan.platform import ENDPOINTS
 
 
@@ -42,7 +42,7 @@ class Endpoints(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: EndpointsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("accelstack:index:AwsEndpoints", name, None, opts)
-        region = aws.get_region_output(opts=pulumi.InvokeOutputOptions(parent=self)).region
+        region = place(self).apply(lambda here: here.region)
         ec2.VpcEndpoint(
             f"{name}-s3",
             vpc_id=args["vpc_id"],

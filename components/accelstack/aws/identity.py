@@ -1,6 +1,8 @@
 """Roles: of pods, through EKS Pod Identity, and of AWS services."""
 
+from dataclasses import replace
 from typing import NotRequired, TypedDict
+from weakref import WeakKeyDictionary
 
 import pulumi
 import pulumi_aws as aws
@@ -8,17 +10,26 @@ from pulumi_aws import eks, iam
 
 from accelstack.aws.policies import Place, document, pod_trust, service_trust
 
+_PLACES: WeakKeyDictionary[pulumi.Resource, pulumi.Output[Place]] = WeakKeyDictionary()
+"""Where each provider works: asked once, however many components stand on it."""
+
 
 def place(parent: pulumi.Resource, region: str | None = None) -> pulumi.Output[Place]:
     """The partition, region and account that a component's provider works in; or another region of that partition."""
-    opts = pulumi.InvokeOutputOptions(parent=parent)
-    partition = aws.get_partition_output(opts=opts)
-    return pulumi.Output.all(
-        partition.partition,
-        partition.dns_suffix,
-        region or aws.get_region_output(opts=opts).region,
-        aws.get_caller_identity_output(opts=opts).account_id,
-    ).apply(lambda parts: Place(*parts))
+    asked = parent.get_provider("aws:index/getRegion:getRegion") or pulumi.runtime.get_root_resource()
+    here = _PLACES.get(asked) if asked else None
+    if here is None:
+        opts = pulumi.InvokeOutputOptions(parent=parent)
+        partition = aws.get_partition_output(opts=opts)
+        here = pulumi.Output.all(
+            partition.partition,
+            partition.dns_suffix,
+            aws.get_region_output(opts=opts).region,
+            aws.get_caller_identity_output(opts=opts).account_id,
+        ).apply(lambda parts: Place(*parts))
+        if asked:
+            _PLACES[asked] = here
+    return here if region is None else here.apply(lambda known: replace(known, region=region))
 
 
 def after(value: pulumi.Output[str], *ready: pulumi.Output[str]) -> pulumi.Output[str]:

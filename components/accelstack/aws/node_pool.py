@@ -26,7 +26,7 @@ class NodePoolArgs(PoolArgs):
     node_role_arn: pulumi.Input[str]
     """The role of nodes."""
     key_arn: NotRequired[pulumi.Input[str]]
-    """KMS key of the nodes' volumes; its policy must let EC2 Auto Scaling use it. One is made if left out."""
+    """KMS key of the nodes' volumes, opened to `autoscaling`. One is made if left out."""
 
 
 class NodePool(pulumi.ComponentResource):

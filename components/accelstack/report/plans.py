@@ -119,6 +119,8 @@ def _nodes(pool: PoolPlan) -> RenderableType:
         "none": "no driver",
     }[machine.driver]
     launch = ", ".join(f"{key} {value}" for key, value in pool.terms.launch.items())
+    if name := pool.terms.launch.get("instance_type"):
+        return line(pool.name, f"{name} of the managed platform")
     parts = [
         f"zones {', '.join(pool.terms.zones)}" if pool.terms.zones else "",
         f"placement {pool.terms.placement}",

@@ -1,0 +1,106 @@
+"""What the components cost over the same resources written bare in one file, and how it grows with the pools."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from tests.benchmarks.measure import Figure, timed
+from tests.engine import programs
+from tests.engine.double import sdk
+from tests.engine.programs import Entry, Program
+
+RUNS = 7
+DOUBLES = ("aws", "docker-build", "kubernetes")
+IMAGE = f"123456789012.dkr.ecr.us-east-1.amazonaws.com/workload@sha256:{'a' * 64}"
+TRAIN = {"accelerator": "H100:8", "nodes": 4, "zones": ["use1-az1"]}
+SERVE = {"accelerator": "L4:1", "nodes": 6, "min_nodes": 0, "capacity": "spot", "fabric": "none"}
+SIZES = (1, 8, 20, 45)
+"""Pools of a growing stack: the largest has about a thousand resources."""
+
+
+def figures() -> Iterator[Figure]:
+    """The ratio of previews of new stacks, the programs in turn against doubles of the same kind, and the slope of the
+    logarithms of time over resources."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield _against_bare(Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        yield _growth(Path(folder))
+
+
+def _against_bare(folder: Path) -> Figure:
+    with (
+        programs.attached(folder / "ours", DOUBLES, stacks=True) as ours,
+        programs.attached(folder / "bare", DOUBLES) as bare,
+    ):
+        _configure(ours, {"train": TRAIN, "serve": SERVE})
+        made = ours.up()
+        assert made.ok, made.output
+        resources = [each for each in ours.state() if each.type.partition(":")[0] in ("aws", "kubernetes")]
+        bare.configure(aws__region="us-east-1", kubernetes__kubeconfig="{}")
+        bare.write(_written_bare(resources))
+        removed = ours.destroy()
+        assert removed.ok, removed.output
+        runs = [(_preview(ours), _preview(bare)) for _ in range(RUNS + 1)][1:]
+    full, base = (median(column) for column in zip(*runs, strict=True))
+    note = f"{full:.2f} s against {base:.2f} s, {len(resources)} resources"
+    return Figure("preview of a 3-pool stack / written bare", full / base, 1.1, note=note)
+
+
+def _growth(folder: Path) -> Figure:
+    points: list[tuple[int, float]] = []
+    for count in SIZES:
+        with programs.attached(folder / str(count), DOUBLES, stacks=True) as program:
+            _configure(program, {f"serve-{number}": SERVE for number in range(count)})
+            resources = program.preview().changes["create"]
+            points.append((resources, median(_preview(program) for _ in range(3))))
+    slope = _slope([(math.log(size), math.log(seconds)) for size, seconds in points])
+    note = ", ".join(f"{size} resources {seconds:.1f} s" for size, seconds in points)
+    return Figure("growth of previews with resources, log-log slope", slope, 1.1, unit="", note=note)
+
+
+def _configure(program: Program, pools: dict[str, dict[str, object]]) -> None:
+    program.configure(target="aws", region="us-east-1", image=IMAGE, cidr="10.0.0.0/16", pools=json.dumps(pools))
+
+
+def _preview(program: Program) -> float:
+    return timed(
+        ["pulumi", "--non-interactive", "preview", "--stack", "test"], program.path, program.environment
+    ).seconds
+
+
+def _written_bare(resources: list[Entry]) -> str:
+    """A program that registers the same resources with the values that the engine saw, nothing computed."""
+    lines: list[str] = ["import pulumi_kubernetes as kubernetes"]
+    for each in resources:
+        package, module, name = each.type.split(":")
+        folder = module.split("/")[0]
+        inputs = {key: value for key, value in each.inputs.items() if not key.startswith("__")}
+        known = {key: value for key, value in inputs.items() if key in sdk.signature(each.type).inputs}
+        path = "kubernetes.helm.v3" if package == "kubernetes" else f"aws.{folder}"
+        arguments = "".join(f", {_snake(key)}={_plain(value)!r}" for key, value in known.items())
+        lines.append(f"{path}.{name}({each.urn.rsplit('::', 1)[-1] + '-' + str(len(lines))!r}{arguments})")
+    return "\n".join(lines)
+
+
+def _plain(value: object) -> object:
+    """A value without the engine's marks of secrets."""
+    if isinstance(value, dict):
+        return "secret" if "ciphertext" in value else {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _slope(points: list[tuple[float, float]]) -> float:
+    """Of the least-squares line."""
+    xs, ys = zip(*points, strict=True)
+    x_mean, y_mean = sum(xs) / len(xs), sum(ys) / len(ys)
+    return sum((x - x_mean) * (y - y_mean) for x, y in points) / sum((x - x_mean) ** 2 for x in xs)
