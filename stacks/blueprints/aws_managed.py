@@ -22,6 +22,7 @@ TRAINING, SERVING = "train", "serve"
 def build(chosen: Settings, decided: Plan, base: Base) -> tuple[Outputs, Outputs]:
     """The outputs of training and serving, and none of file systems."""
     asked = base.request.platform
+    image = cast(pulumi.Output[str], base.images.image)  # this stack gives or builds one
     access = aws.ManagedAccess(
         "managed",
         {
@@ -29,7 +30,7 @@ def build(chosen: Settings, decided: Plan, base: Base) -> tuple[Outputs, Outputs
             "subnet_ids": base.home,
             "bucket_arn": base.store.arn,
             "key_arn": base.store.key_arn,
-            "repository_arns": pulumi.Output.all(base.images.arn),
+            "images": pulumi.Output.all(image),
         },
         base.opts,
     )
@@ -41,7 +42,6 @@ def build(chosen: Settings, decided: Plan, base: Base) -> tuple[Outputs, Outputs
         "subnet_ids": base.home,
         "security_group_ids": pulumi.Output.all(access.security_group_id),
     }
-    image = cast(pulumi.Output[str], base.images.image)  # this stack gives or builds one
     trained, served = _pool(decided, TRAINING), _pool(decided, SERVING)
     training = aws.TrainingJob(
         "training",

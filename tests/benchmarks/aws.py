@@ -75,24 +75,32 @@ def _preview(program: Program) -> float:
 
 
 def _written_bare(resources: list[Entry]) -> str:
-    """A program that registers the same resources with the values that the engine saw, nothing computed."""
+    """A program that registers the same resources, one line each: what is another's id, ARN or name refers to it, and
+    the rest are the values that the engine saw."""
     lines: list[str] = ["import pulumi_kubernetes as kubernetes"]
-    for each in resources:
+    known: dict[str, str] = {}
+    for number, each in enumerate(resources):
         package, module, name = each.type.split(":")
-        folder = module.split("/")[0]
-        inputs = {key: value for key, value in each.inputs.items() if not key.startswith("__")}
-        known = {key: value for key, value in inputs.items() if key in sdk.signature(each.type).inputs}
-        path = "kubernetes.helm.v3" if package == "kubernetes" else f"aws.{folder}"
-        arguments = "".join(f", {_snake(key)}={_plain(value)!r}" for key, value in known.items())
-        lines.append(f"{path}.{name}({each.urn.rsplit('::', 1)[-1] + '-' + str(len(lines))!r}{arguments})")
+        path = "kubernetes.helm.v3" if package == "kubernetes" else f"aws.{module.split('/')[0]}"
+        inputs = {key: each.inputs[key] for key in each.inputs if key in sdk.signature(each.type).inputs}
+        arguments = "".join(f", {_snake(key)}={_written(value, known)}" for key, value in inputs.items())
+        lines.append(f"r{number} = {path}.{name}('{each.name}-{number}'{arguments})")
+        for output in ("name", "arn", "id"):
+            value = each.id if output == "id" else each.outputs.get(output)
+            if isinstance(value, str) and value not in each.inputs.values():
+                known[value] = f"r{number}.{output}"
     return "\n".join(lines)
 
 
-def _plain(value: object) -> object:
-    """A value without the engine's marks of secrets."""
+def _written(value: object, known: dict[str, str]) -> str:
+    """A value as Python writes it, without the engine's marks of secrets."""
     if isinstance(value, dict):
-        return "secret" if "ciphertext" in value else {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+        if "ciphertext" in value:
+            return "'secret'"
+        return "{" + ", ".join(f"{key!r}: {_written(each, known)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_written(each, known) for each in value) + "]"
+    return known.get(value, repr(value)) if isinstance(value, str) else repr(value)
 
 
 def _snake(name: str) -> str:

@@ -123,3 +123,8 @@ class TestImageRepository:
         untagged, tagged = json.loads(images.lifecycle(14, 100))["rules"]
         assert (untagged["selection"]["tagStatus"], untagged["selection"]["countNumber"]) == ("untagged", 14)
         assert (tagged["selection"]["tagStatus"], tagged["selection"]["countNumber"]) == ("tagged", 100)
+
+
+def test_the_repository_of_an_image_is_where_its_reference_says() -> None:
+    image = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/vision:v1@sha256:{'a' * 64}"
+    assert images.repository(image, "aws") == "arn:aws:ecr:eu-west-1:123456789012:repository/team/vision"

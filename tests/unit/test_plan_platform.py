@@ -13,6 +13,7 @@ from accelstack.plan.plan import Plan, plan
 
 L4 = {"target": "aws", "region": "us-east-1", "accelerator": "L4:1", "fabric": "none"}
 STACKS = Path(__file__).resolve().parents[2] / "stacks"
+RESERVATION = "cr-0123456789abcdef0"
 HOME = ["use1-az1", "use1-az2", "use1-az4"]
 
 
@@ -134,6 +135,18 @@ def test_what_a_managed_platform_lacks_is_refused_by_name(change: dict[str, Any]
         assert any(rule in finding.rule for finding in decided.findings)
     else:
         assert managed.instance("aws", decided.pools[0].machine.name, "training") == "ml.p4d.24xlarge"
+
+
+@pytest.mark.parametrize(
+    ("change", "fits"),
+    [({"min_nodes": 0}, True), ({"min_nodes": 1}, True), ({"capacity": "block", "reservation": RESERVATION}, False)],
+)
+def test_a_pool_that_karpenter_would_leave_alone_is_told(change: dict[str, Any], fits: bool) -> None:
+    block = {"machine": "p5.48xlarge", "accelerator": "H100:8", "zones": "use1-az1"} if not fits else L4
+    decided = plan({**L4, **block, "autoscaler": "karpenter", "nodes": 2, **change})
+    told = [finding for finding in decided.findings if finding.property.endswith(".min_nodes")]
+    assert len(told) == (change.get("min_nodes") != 0)
+    assert decided.fits == fits
 
 
 @pytest.mark.parametrize("path", sorted(STACKS.glob("Pulumi.aws-*.yaml")), ids=lambda path: path.stem)

@@ -23,6 +23,13 @@ KEPT = 100
 """Tagged images that ECR keeps, the newest; each is a state of the workloads that can be gone back to."""
 
 
+def repository(image: str, partition: str) -> str:
+    """ARN of the repository that an image in ECR lies in."""
+    registry, _, name = image.partition("@")[0].partition("/")
+    account, _, _, region = registry.split(".")[:4]
+    return f"arn:{partition}:ecr:{region}:{account}:repository/{name.partition(':')[0]}"
+
+
 class ImageRepositoryArgs(TypedDict):
     """Args of `aws.ImageRepository`."""
 

@@ -22,8 +22,6 @@ def machine(region: str, accelerator: str, nodes: int, capacity: str, use: str) 
         pulumi.InputPropertyError: the region does not have it, or SageMaker does not.
     """
     asked = {"region": region, "accelerator": accelerator, "nodes": nodes, "capacity": capacity}
-    if accelerator.partition(":")[0] == "cpu":
-        asked["architecture"] = "x86_64"  # what the bundled image is built for, and the cheapest machines are not
     decided = plan.plan({"target": "aws", "runs_on": "managed", **asked})
     refuse(decided.findings)
     found = decided.pools[0].machine

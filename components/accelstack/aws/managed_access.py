@@ -6,6 +6,7 @@ import pulumi
 from pulumi_aws import ec2, vpc
 
 from accelstack.aws.identity import ServiceRole, place
+from accelstack.aws.images import repository
 from accelstack.aws.policies import document, sagemaker_execution, sagemaker_network
 
 
@@ -20,8 +21,8 @@ class ManagedAccessArgs(TypedDict):
     """The bucket of data, checkpoints and models."""
     key_arn: pulumi.Input[str]
     """The key that encrypts it."""
-    repository_arns: NotRequired[pulumi.Input[list[str]]]
-    """The ECR repositories whose images run; none if left out, where AWS's own images serve."""
+    images: NotRequired[pulumi.Input[list[str]]]
+    """The images in ECR that run, by digest; none if left out, where AWS's own serve."""
 
 
 class ManagedAccess(pulumi.ComponentResource):
@@ -72,12 +73,17 @@ class ManagedAccess(pulumi.ComponentResource):
             place(self),
             args["bucket_arn"],
             args["key_arn"],
-            args.get("repository_arns", []),
+            args.get("images", []),
             args["subnet_ids"],
             self.security_group_id,
         ).apply(
             lambda parts: document(
-                [*sagemaker_execution(*parts[:4]), *sagemaker_network(parts[0], parts[4], [parts[5]])]
+                [
+                    *sagemaker_execution(
+                        parts[0], parts[1], parts[2], [repository(each, parts[0].partition) for each in parts[3]]
+                    ),
+                    *sagemaker_network(parts[0], parts[4], [parts[5]]),
+                ]
             )
         )
         self.role_arn = ServiceRole(name, {"service": "sagemaker.amazonaws.com", "policy": policy}, child).arn

@@ -28,7 +28,10 @@ def decide(pool: PoolRequest, request: Request) -> tuple[PoolPlan | None, list[F
         fix = f"use one of: {', '.join(CAPACITY)}; or runs_on: cluster"
         reason = "is no capacity that is provisioned on a managed platform"
         return None, [Finding(Severity.ERROR, f"{pool.path}capacity", pool.capacity, reason, fix)]
-    chosen, findings = choice.choose(replace(pool, fabric="auto"), request.target, request.region)
+    # the bundled image is built for it, and the cheapest machines without accelerators are of the other kind
+    built_for = "x86_64" if pool.accelerator == "cpu" else pool.architecture
+    wanted = replace(pool, fabric="auto", architecture=built_for)
+    chosen, findings = choice.choose(wanted, request.target, request.region)
     if chosen is None:
         return None, findings
     machine = chosen.machine

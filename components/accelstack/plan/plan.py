@@ -91,6 +91,7 @@ def decide(request: Request) -> Plan:
     unpriced = [Item(f"pool {name}", None, "", "") for name in sorted(missing)]
     estimate = _estimate(request, [*(each.cost for each in pools), *unpriced], len(zones))
     findings += [*pricing.check_budget(estimate, request.budget), *_check_names(request)]
+    findings += _check_autoscaler(request, pools)
     machines = [(each.name, each.machine, each.terms.capacity, each.nodes) for each in pools] if clustered else []
     findings += quota.unnamed(request.target, machines)
     extra = {each.name: sum(kind.networks for kind in each.fabric.networks) for each in pools}
@@ -202,6 +203,23 @@ def _estimate(request: Request, pools: list[Item], zones: int) -> Estimate:
         if gib:
             services.append(pricing.service(name, target, region, item, gib))
     return Estimate((*pools, *services))
+
+
+def _check_autoscaler(request: Request, pools: list[PoolPlan]) -> list[Finding]:
+    """What Karpenter does not do: it starts the nodes of pools that begin with none, and sizes no node groups."""
+    if request.platform.autoscaler != "karpenter":
+        return []
+    found: list[Finding] = []
+    for each in pools:
+        path = f"pools.{each.name}.min_nodes"
+        if each.terms.capacity == "block" and each.min_nodes:
+            reason = "a block's node group begins with no nodes, and with Karpenter nothing would start them"
+            found.append(Finding(Severity.ERROR, path, str(each.min_nodes), reason, "use 0, for a pool of Karpenter's"))
+        elif 0 < each.min_nodes < each.nodes:
+            reason = f"the pool becomes a node group of {each.min_nodes} nodes, which Karpenter does not size"
+            fix = f"use 0 for a pool of Karpenter's, or {each.nodes} for one of a fixed size"
+            found.append(Finding(Severity.WARNING, path, str(each.min_nodes), reason, fix))
+    return found
 
 
 def _check_names(request: Request) -> list[Finding]:
