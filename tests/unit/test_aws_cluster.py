@@ -77,6 +77,7 @@ class TestRefusals:
             ({"version": "1.35.2"}, "version", "1.35"),
             ({"version": "1.33"}, "version", "standard support"),
             ({"version": "1.20"}, "version", "kubernetes must be"),
+            ({"log_days": 100}, "log_days", "100"),
             ({"subnet_ids": ["subnet-a"]}, "subnet_ids", "two zones"),
             ({"api_access": ["0.0.0.0/0"]}, "api_access[0]", "whole internet"),
             ({"api_access": ["198.51.100.0/24", "::/0"]}, "api_access[1]", "whole internet"),

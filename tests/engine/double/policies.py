@@ -23,7 +23,7 @@ _OPERATOR = re.compile(
 )
 _BEYOND = {  # prefixes of actions of services that have none of their own among botocore's signing names
     "autoscaling-plans", "aws-marketplace", "aws-portal", "cloudwatch", "ec2messages", "eks-auth", "s3express",
-    "ssmmessages", "tag",
+    "servicequotas", "ssmmessages", "tag",
 }  # fmt: skip
 _PRINCIPALS = {"AWS", "Service", "Federated", "CanonicalUser"}
 
