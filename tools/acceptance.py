@@ -75,6 +75,12 @@ def steps(stack: str, keep: bool) -> list[Step]:
     return [*life, Step("down", "all is removed in one go", [*engine, "destroy", *named, "--yes"], undoes=True)]
 
 
+def left(outcomes: list[Outcome], life: list[Step]) -> list[Step]:
+    """The steps still to do: after one that failed, those alone that undo."""
+    rest = life[life.index(outcomes[-1].step) + 1 :] if outcomes else life
+    return [step for step in rest if step.undoes or all(done.code == 0 for done in outcomes)]
+
+
 def run(step: Step, environment: Mapping[str, str]) -> Outcome:
     """Runs one step, showing what it prints."""
     say(f"acceptance: {step.name}: {' '.join(step.command)}")
@@ -146,10 +152,9 @@ def main() -> int:
     environment = stack.environment()
     stack.ensure(environment)
     refuse_existing(stack, environment)
-    outcomes: list[Outcome] = []
-    for step in steps(stack.name, arguments.keep):
-        if step.undoes or all(done.code == 0 for done in outcomes):
-            outcomes.append(run(step, environment))
+    life, outcomes = steps(stack.name, arguments.keep), list[Outcome]()
+    while following := left(outcomes, life):
+        outcomes.append(run(following[0], environment))
     engine = pulumi(["version"], environment, capture=True).stdout.strip()
     versions = {"pulumi": engine, "python": platform.python_version(), "system": platform.system()}
     path = ROOT / f"acceptance-{stack.name}.md"

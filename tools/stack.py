@@ -49,14 +49,19 @@ class Stack:
         named = re.search(r"^secretsprovider:\s*(\S+)", self.settings, re.MULTILINE)
         if named:
             return named.group(1)
-        target = re.search(r"^\s+accelstack:target:\s*[\"']?(\w+)", self.settings, re.MULTILINE)
-        if target and target.group(1) != "local":
+        if self.target != "local":
             raise SystemExit(
-                f"error: {self.file.relative_to(ROOT)} names no secretsprovider; the secrets of a {target.group(1)} "
+                f"error: {self.file.relative_to(ROOT)} names no secretsprovider; the secrets of a {self.target} "
                 "stack belong under a cloud's key: add `secretsprovider: awskms://alias/NAME?region=REGION` (or "
                 "gcpkms://, azurekeyvault://) to it"
             )
         return "passphrase"
+
+    @property
+    def target(self) -> str:
+        """Where it lands."""
+        found = re.search(r"^\s+accelstack:target:\s*[\"']?(\w+)", self.settings, re.MULTILINE)
+        return found.group(1) if found else "local"
 
     @property
     def production(self) -> bool:
@@ -160,10 +165,33 @@ def clear_stale_locks(stack: Stack, environment: Mapping[str, str]) -> bool:
 def recover(stack: Stack, environment: Mapping[str, str]) -> None:
     """Makes good what a killed `pulumi` left in the state: its lock, and its notes of what it was creating.
 
-    On this machine the next `up` finds what was half created, and `down` removes it, so the notes can go.
+    On this machine the next `up` finds what was half created, and `down` removes it, so the notes can go. In a cloud
+    they are all that tells of things which cost money, and the engine would make them a second time.
+
+    Raises:
+        SystemExit: there are such notes of a cloud.
     """
-    if clear_stale_locks(stack, environment) and stack.secrets_provider == "passphrase":
-        pulumi(["refresh", "--stack", stack.name, "--yes", "--clear-pending-creates"], environment, capture=True)
+    cleared = clear_stale_locks(stack, environment)
+    if stack.target == "local":
+        if cleared:
+            pulumi(["refresh", "--stack", stack.name, "--yes", "--clear-pending-creates"], environment, capture=True)
+        return
+    exported = pulumi(["stack", "export", "--stack", stack.name], environment, capture=True)
+    unsure = half_created(json.loads(exported.stdout)) if exported.returncode == 0 else []
+    if unsure:
+        listed = "".join(f"\n  {urn}" for urn in unsure)
+        raise SystemExit(
+            f"error: an earlier update of stack {stack.name} was cut off while it made what follows, which may be there, "
+            f"and cost money:{listed}\n"
+            'look for each, and delete or adopt it (docs/aws.md, "When something fails"); then drop the notes with '
+            f"`pulumi refresh --stack {stack.name} --clear-pending-creates --yes`, and run this again"
+        )
+
+
+def half_created(exported: dict[str, Any]) -> list[str]:
+    """URNs of what an update that was cut off was creating, of an exported stack."""
+    pending = exported.get("deployment", {}).get("pending_operations") or []
+    return [each["resource"]["urn"] for each in pending if each["type"] == "creating"]
 
 
 def is_stale(lock: dict[str, Any]) -> bool:

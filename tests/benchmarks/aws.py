@@ -13,10 +13,9 @@ from statistics import median
 from tests.benchmarks.measure import Figure, timed
 from tests.engine import programs
 from tests.engine.double import sdk
-from tests.engine.programs import Entry, Program
+from tests.engine.programs import DOUBLES, Entry, Program
 
 RUNS = 7
-DOUBLES = ("aws", "docker-build", "kubernetes")
 IMAGE = f"123456789012.dkr.ecr.us-east-1.amazonaws.com/workload@sha256:{'a' * 64}"
 TRAIN = {"accelerator": "H100:8", "nodes": 4, "zones": ["use1-az1"]}
 SERVE = {"accelerator": "L4:1", "nodes": 6, "min_nodes": 0, "capacity": "spot", "fabric": "none"}

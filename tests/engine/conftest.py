@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import checkout as checkouts
+from tests.engine import programs
 
 
 @pytest.fixture
@@ -24,3 +25,11 @@ def shared_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[checko
     made.set(**checkouts.QUICK)
     yield made
     made.leave_nothing()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[programs.Program]:
+    """A program of its own in us-east-1, with a double of AWS."""
+    with programs.attached(tmp_path / "program") as made:
+        made.configure(aws__region="us-east-1")
+        yield made

@@ -15,12 +15,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.engine.double.cloud import Cloud
 from tests.engine.double.faults import Faults
 from tests.engine.double.server import Double
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0  # seconds: far more than any run takes
+DOUBLES = ("aws", "docker-build", "kubernetes")
+"""The providers of this project's own program on AWS."""
 HEADER = "import pulumi\nimport pulumi_aws as aws\n"
 
 
@@ -129,7 +133,7 @@ class Program:
     def configure(self, **values: str) -> None:
         """Sets configuration: the project's own, or `aws__region="us-west-2"` with two underscores for a colon."""
         keyed = {name.replace("__", ":") if "__" in name else f"{self.project}:{name}": values[name] for name in values}
-        known = json.loads(self.settings.read_text()) if self.settings.exists() else {"config": {}}
+        known = yaml.safe_load(self.settings.read_text()) if self.settings.exists() else {"config": {}}
         known["config"].update(keyed)
         self.settings.write_text(json.dumps(known))  # JSON is YAML
 
@@ -196,12 +200,12 @@ class Program:
         )
 
     @contextmanager
-    def up_in_background(self) -> Iterator[subprocess.Popen[bytes]]:
-        """`pulumi up` that a test can kill; its output is in `up.log`."""
+    def in_background(self, command: str = "up") -> Iterator[subprocess.Popen[bytes]]:
+        """`pulumi up`, or `destroy`, that a test can kill; its output is in `up.log`."""
         with (
-            (self.path / "up.log").open("w") as log,
+            (self.path / f"{command}.log").open("w") as log,
             subprocess.Popen(
-                ["pulumi", "--non-interactive", "up", "--yes", "--skip-preview"],
+                ["pulumi", "--non-interactive", command, "--yes", "--skip-preview"],
                 cwd=self.path,
                 env=self.environment,
                 stdout=log,

@@ -196,7 +196,7 @@ class TestTraining:
 
     def test_a_job_that_nobody_follows_any_more_is_stopped_by_destroy(self, program: Program, moto: Service) -> None:
         train(program)
-        with program.up_in_background() as process:
+        with program.in_background() as process:
             while not moto.asked("CreateTrainingJob") or len(moto.asked("DescribeTrainingJob")) < 4:
                 assert process.poll() is None, (program.path / "up.log").read_text()
             process.kill()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -22,14 +20,6 @@ NETWORK = """
     aws.ec2.RouteTableAssociation("join", subnet_id=subnet.id, route_table_id=table.id)
     pulumi.export("zone", subnet.availability_zone)
 """
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[programs.Program]:
-    """A project in us-east-1 with a double of AWS."""
-    with programs.attached(tmp_path / "program") as made:
-        made.configure(aws__region="us-east-1")
-        yield made
 
 
 def test_a_stack_is_previewed_made_changed_and_removed(program: programs.Program) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,14 +13,6 @@ from tests.engine.double.types import Provider, Refusal
 AWS = Provider.load("aws")
 VPC, SUBNET, ROLE = "aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:iam/role:Role"
 P5 = [{"networkCardIndex": card, "deviceIndex": 0} for card in range(32)]
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[programs.Program]:
-    """A project in us-east-1 with a double of AWS."""
-    with programs.attached(tmp_path / "program") as made:
-        made.configure(aws__region="us-east-1")
-        yield made
 
 
 def test_what_something_needs_cannot_be_deleted(program: programs.Program) -> None:

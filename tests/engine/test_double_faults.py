@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.engine import programs
 from tests.engine.double import faults
@@ -20,14 +16,6 @@ NETWORK = """
     aws.ec2.RouteTableAssociation("join", subnet_id=subnet.id, route_table_id=table.id)
     pulumi.export("zone", subnet.availability_zone)
 """
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[programs.Program]:
-    """A project in us-east-1 with a double of AWS."""
-    with programs.attached(tmp_path / "program") as made:
-        made.configure(aws__region="us-east-1")
-        yield made
 
 
 def test_throttling_passes_or_fails_and_the_next_update_converges(program: programs.Program) -> None:
@@ -87,7 +75,7 @@ def test_a_role_not_yet_assumable_is_waited_for(program: programs.Program) -> No
     assert "cannot be assumed" in program.up().diagnostics
 
 
-def test_what_came_up_broken_is_kept_and_replaced(program: programs.Program) -> None:
+def test_what_came_up_broken_is_kept_and_updated(program: programs.Program) -> None:
     program.write(NETWORK)
     program.faults.plan(faults.half_way("NodeCreationFailure: nodes did not join").at(SUBNET))
     run = program.up()
@@ -118,7 +106,7 @@ def test_the_engine_killed_leaves_a_pending_creation_that_an_import_adopts(progr
     program.write(NETWORK.split("    table =")[0])
     engine: list[Any] = []
     program.faults.plan(faults.struck(lambda: engine[0].kill()).at(SUBNET))
-    with program.up_in_background() as process:
+    with program.in_background() as process:
         engine.append(process)
         process.wait(timeout=programs.PATIENCE)
     made = program.cloud.one(SUBNET)

@@ -7,6 +7,7 @@ import stat
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, ClassVar
 
 import engine
 import pytest
@@ -163,3 +164,40 @@ class TestLocks:
         assert not stacks.is_stale(json.loads(content))
         own = {**json.loads(content), "hostname": socket.gethostname(), "pid": os.getpid()}
         assert not stacks.is_stale({**own, "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.123456789Z")})
+
+
+class TestRecovery:
+    NOTES: ClassVar[dict[str, Any]] = {
+        "deployment": {
+            "pending_operations": [
+                {"type": "creating", "resource": {"urn": "urn:pulumi:x::p::aws:eks/nodeGroup:NodeGroup::train"}},
+                {"type": "deleting", "resource": {"urn": "urn:pulumi:x::p::aws:ec2/vpc:Vpc::network"}},
+            ]
+        }
+    }
+
+    def test_what_was_half_created_in_a_cloud_is_told_and_nothing_is_made_twice(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(stacks, "ROOT", tmp_path)
+        (tmp_path / "stacks").mkdir()
+        (tmp_path / "stacks" / "Pulumi.x.yaml").write_text("config:\n  accelstack:target: aws\n")
+        called: list[list[str]] = []
+
+        def answer(arguments: list[str], *_: Any, **__: Any) -> subprocess.CompletedProcess[str]:
+            called.append(arguments)
+            return subprocess.CompletedProcess([], 0, json.dumps(self.NOTES), "")
+
+        monkeypatch.setattr(stacks, "pulumi", answer)
+        with pytest.raises(SystemExit, match=r"NodeGroup::train\nlook for each, and delete or adopt it"):
+            stacks.recover(stacks.Stack("x"), {})
+        assert called == [["stack", "export", "--stack", "x"]]
+
+    def test_a_production_stack_is_not_taken_down(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(stacks, "ROOT", tmp_path)
+        (tmp_path / "stacks").mkdir()
+        (tmp_path / "stacks" / "Pulumi.x.yaml").write_text(
+            "config:\n  accelstack:target: aws\n  accelstack:production: true\n"
+        )
+        with pytest.raises(SystemExit, match="stack x is a production stack and is not taken down"):
+            stacks.down(stacks.Stack("x"), {})

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import boto3  # pyright: ignore[reportMissingTypeStubs]
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError  # pyright: ignore[reportMissingTypeStubs]
+from botocore.parsers import ResponseParserError  # pyright: ignore[reportMissingTypeStubs]
 
 from accelstack.aws.account import PATIENT
 from accelstack.checks import Check, State, reachable
@@ -30,6 +31,8 @@ ACTIONS = (
 """What making a stack needs first."""
 
 
+UNANSWERED = (BotoCoreError, ClientError, ResponseParserError)
+"""Calls without the answer asked for; the last is what a proxy's own page in place of AWS's answer leads to."""
 CLUSTER = "cluster"
 """Name of the cluster's component in a stack, of which AWS's name of the cluster is made."""
 PROGRAMS = (
@@ -76,7 +79,7 @@ def _credentials(clients: Any) -> tuple[Check, str]:
         caller = clients.client("sts", config=PATIENT).get_caller_identity()
     except EndpointConnectionError as error:
         return Check(name, State.UNCHECKED, f"AWS cannot be reached from here ({error})"), ""
-    except (BotoCoreError, ClientError) as error:
+    except UNANSWERED as error:
         return Check(name, State.FAILED, str(error), fix), ""
     return Check(name, State.OK, f"account {caller['Account']}, {caller['Arn']}"), caller["Arn"]
 
@@ -92,7 +95,7 @@ def _permissions(clients: Any, arn: str) -> Check:
         answer = clients.client("iam", config=PATIENT).simulate_principal_policy(
             PolicySourceArn=source, ActionNames=list(ACTIONS)
         )
-    except (BotoCoreError, ClientError) as error:
+    except UNANSWERED as error:
         return Check(name, State.UNCHECKED, f"cannot be simulated: {error}")
     denied = [each["EvalActionName"] for each in answer["EvaluationResults"] if each["EvalDecision"] != "allowed"]
     if denied:
@@ -103,7 +106,7 @@ def _permissions(clients: Any, arn: str) -> Check:
 def _region(clients: Any, region: str) -> Check:
     try:
         answer = clients.client("ec2", config=PATIENT).describe_regions(RegionNames=[region], AllRegions=True)
-    except (BotoCoreError, ClientError) as error:
+    except UNANSWERED as error:
         return Check("region", State.UNCHECKED, str(error))
     if answer["Regions"][0]["OptInStatus"] == "not-opted-in":
         fix = f"aws account enable-region --region-name {region}"
@@ -116,7 +119,7 @@ def _machines(clients: Any, region: str, machines: Sequence[str]) -> Check:
         answer = clients.client("ec2", config=PATIENT).describe_instance_type_offerings(
             LocationType="availability-zone-id", Filters=[{"Name": "instance-type", "Values": sorted(set(machines))}]
         )
-    except (BotoCoreError, ClientError) as error:
+    except UNANSWERED as error:
         return Check("machine types", State.UNCHECKED, str(error))
     zones: dict[str, list[str]] = {machine: [] for machine in machines}
     for offering in answer["InstanceTypeOfferings"]:
@@ -138,7 +141,7 @@ def _spot_role(clients: Any) -> Check:
             return Check("spot role", State.UNCHECKED, str(error))
         fix = "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"
         return Check("spot role", State.FAILED, f"the account has no {role}, so spot launches fail", fix)
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         return Check("spot role", State.UNCHECKED, str(error))
     return Check("spot role", State.OK, f"{role} is there")
 
@@ -151,7 +154,7 @@ def _cluster(clients: Any, cluster: str) -> Check:
         if error.response["Error"]["Code"] == "ResourceNotFoundException":
             return Check(name, State.UNCHECKED, f"there is no cluster {cluster} yet")
         return Check(name, State.UNCHECKED, str(error))
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         return Check(name, State.UNCHECKED, str(error))
     if not described.get("endpoint"):
         return Check(name, State.UNCHECKED, f"{cluster} is {described['status']}")

@@ -72,6 +72,8 @@ class Endpoints(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         for service in args.get("services", ENDPOINTS):
+            if service == "s3":
+                continue  # has its gateway
             ec2.VpcEndpoint(
                 f"{name}-{service.replace('.', '-')}",
                 vpc_id=args["vpc_id"],

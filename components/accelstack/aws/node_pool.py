@@ -103,8 +103,10 @@ class NodePool(pulumi.ComponentResource):
                 ignore_changes=["scalingConfig.desiredSize"] if autoscaled(pool) else None,
             ),
         )
-        self.cluster = group.cluster_name
-        self.node_group = group.node_group_name
+        self.node_group = pulumi.Output.all(
+            cluster=group.cluster_name, name=group.node_group_name, status=group.status, urn=group.urn
+        ).apply(lambda made: working(**made))
+        self.cluster = pulumi.Output.all(group.cluster_name, self.node_group).apply(lambda made: made[0])
         self.autoscaling_group = group.resources[0].autoscaling_groups[0].name
         self.pool = pulumi.Output.from_input(pools.described(pool))
         for key, value in node_template_tags(pool, root_gib).items() if autoscaled(pool) else ():
@@ -122,6 +124,21 @@ class NodePool(pulumi.ComponentResource):
                 "pool": self.pool,
             }
         )
+
+
+def working(cluster: str, name: str, status: str | None, urn: str) -> str:
+    """The name of a node group that came up. The engine takes a broken one for made once it has refreshed its state.
+
+    Raises:
+        pulumi.RunError: it did not come up, and nothing but another one will.
+    """
+    if status != "CREATE_FAILED":
+        return name
+    raise pulumi.RunError(
+        f"node group {name} of {cluster} is CREATE_FAILED, and stays so. Look up why (aws eks describe-nodegroup "
+        f"--cluster-name {cluster} --nodegroup-name {name} --query nodegroup.health), put that right, mark the node "
+        f"group for replacement (pulumi state taint '{urn}'), and update again"
+    )
 
 
 def volume_key(parent: pulumi.Resource, name: str) -> Key:

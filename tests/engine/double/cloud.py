@@ -34,6 +34,8 @@ class Resource:
     """What a test put inside, such as objects in a bucket: keeps it from being deleted."""
     handles: frozenset[str] = frozenset()
     """What others may name it by: its id, its ARN, its physical names."""
+    failed: bool = False
+    """Whether it came up broken, which no update mends."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,12 @@ class Cloud:
         found = [problem for rule in self.provider.types[resource.token].comes_up for problem in rule(situation)]
         return found[0].reason if found else ""
 
+    def fail(self, resource: Resource) -> None:
+        """Something just created came up broken."""
+        with self.lock:
+            resource.failed = True
+            self._compute(self.provider.types[resource.token], resource, copy.copy(resource))
+
     def delete(self, resource: Resource) -> None:
         """Deletes a resource.
 
@@ -244,6 +252,8 @@ class Cloud:
                 outputs[name] = fill(output, self._terms(resource.config, resource.inputs, resource.id, outputs))
             else:
                 outputs[name] = output(situation) if callable(output) else copy.deepcopy(output)
+        if resource.failed:
+            outputs.update(type_.failed)
         stand_ins = sdk.made_up(resource.token, outputs)
         resource.made_up = frozenset(stand_ins)
         resource.outputs = {**outputs, **stand_ins}

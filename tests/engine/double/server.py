@@ -121,6 +121,7 @@ class Double(provider_pb2_grpc.ResourceProviderServicer):
         try:
             resource = self._attempt("create", token, request.name, context, effect)
         except HalfWay as reason:
+            self.cloud.fail(made[0])
             properties = _answer(type_, made[0].outputs, inputs)
             _fail_half_way(context, made[0].id, properties, wire.write(inputs), str(reason))
         return provider_pb2.CreateResponse(id=resource.id, properties=_answer(type_, resource.outputs, inputs))

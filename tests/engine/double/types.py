@@ -130,6 +130,8 @@ class Type:
     """Rules over several resources, applied when one is created or updated: everything is known then."""
     comes_up: Sequence[Rule] = ()
     """Rules that decide whether what was created works; what breaks one exists, and is broken."""
+    failed: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Outputs that tell of something which came up broken, as long as it exists: `{"status": "CREATE_FAILED"}`."""
     regional: bool = True
     """Whether it lives in a region, and takes the property `region`."""
 

@@ -172,6 +172,7 @@ TYPES = {
         checks=[launch_rules.sizes, launch_rules.node_group],
         rules=[launch_rules.node_group_template, launch_rules.offered, launch_rules.reserved],
         comes_up=[launch_rules.joins],
+        failed={"status": "CREATE_FAILED"},
     ),
     "aws:autoscaling/tag:Tag": Type(
         calls=[

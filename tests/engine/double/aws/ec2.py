@@ -22,7 +22,7 @@ GROUP, INGRESS, OUTGRESS = (
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
 )
-ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
+ENDPOINT, INTERFACE = "aws:ec2/vpcEndpoint:VpcEndpoint", "aws:ec2/networkInterface:NetworkInterface"
 GROUPS = f"{GROUP} aws:ec2/defaultSecurityGroup:DefaultSecurityGroup {VPC} aws:eks/cluster:Cluster"
 """What has a security group: also VPCs, which come with a default one, and clusters, for which EKS makes one."""
 
@@ -147,7 +147,7 @@ TYPES = {
         replace="vpcId cidrBlock availabilityZone availabilityZoneId ipv6Native outpostArn",
         refers={"vpcId": VPC},
         held_by=f"{NAT} {ENDPOINT} aws:eks/cluster:Cluster aws:eks/nodeGroup:NodeGroup aws:efs/mountTarget:MountTarget"
-        " aws:fsx/lustreFileSystem:LustreFileSystem",
+        f" aws:fsx/lustreFileSystem:LustreFileSystem {INTERFACE}",
         checks=[network_rules.ranges("cidrBlock", 16, 28), network_rules.one_zone],
         rules=[network_rules.subnet_in_vpc, network_rules.zone_exists],
     ),
@@ -296,7 +296,7 @@ TYPES = {
         unique="vpcId name",
         refers={"vpcId": VPC},
         held_by=f"{ENDPOINT} {INGRESS} {OUTGRESS} aws:eks/cluster:Cluster aws:efs/mountTarget:MountTarget"
-        " aws:fsx/lustreFileSystem:LustreFileSystem",
+        f" aws:fsx/lustreFileSystem:LustreFileSystem {INTERFACE}",
         checks=[network_rules.group_name],
     ),
     INGRESS: Type(

@@ -1,4 +1,4 @@
-"""What belongs to a VPC beside its subnets: endpoints, the default security group, flow logs.
+"""What belongs to a VPC beside its subnets: endpoints, interfaces, the default security group, flow logs.
 
 Endpoints: https://docs.aws.amazon.com/vpc/latest/privatelink/create-interface-endpoint.html and
 https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-s3.html; services:
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.engine.double import policies
-from tests.engine.double.aws.ec2 import ENDPOINT, GROUP, SUBNET, TABLE, VPC, resource_tags
+from tests.engine.double.aws.ec2 import ENDPOINT, GROUP, GROUPS, INTERFACE, SUBNET, TABLE, VPC, resource_tags
 from tests.engine.double.judge import Call, Put
 from tests.engine.double.shaping import block, many, pairs, within
 from tests.engine.double.types import Inputs, Problem, Refusal, Situation, Type
@@ -157,6 +157,19 @@ TYPES = {
         refers={"vpcId": VPC, "subnetIds": SUBNET, "securityGroupIds": GROUP, "routeTableIds": TABLE},
         checks=[kind],
         rules=[service, endpoint_place],
+    ),
+    INTERFACE: Type(
+        calls=[
+            Call(
+                "ec2.CreateNetworkInterface",
+                same="subnetId description",
+                moved={"securityGroups": "Groups", "tags": resource_tags("network-interface")},
+            )
+        ],
+        id="eni-{hex17}",
+        outputs={"arn": "arn:{partition}:ec2:{region}:{account}:network-interface/{id}", "ownerId": "{account}"},
+        replace="subnetId",
+        refers={"subnetId": SUBNET, "securityGroups": GROUPS},
     ),
     DEFAULT_GROUP: Type(
         calls=[
