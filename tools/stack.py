@@ -181,8 +181,8 @@ def recover(stack: Stack, environment: Mapping[str, str]) -> None:
     if unsure:
         listed = "".join(f"\n  {urn}" for urn in unsure)
         raise SystemExit(
-            f"error: an earlier update of stack {stack.name} was cut off while it made what follows, which may be there, "
-            f"and cost money:{listed}\n"
+            f"error: an earlier update of stack {stack.name} was cut off while it made what follows, which may be "
+            f"there, and cost money:{listed}\n"
             'look for each, and delete or adopt it (docs/aws.md, "When something fails"); then drop the notes with '
             f"`pulumi refresh --stack {stack.name} --clear-pending-creates --yes`, and run this again"
         )

@@ -50,9 +50,13 @@ def build(_chosen: Settings, decided: Plan, base: Base) -> tuple[Outputs, Output
     }
     drivers = ["ebs", *(["fsx"] if asked.lustre_gib else []), *(["efs"] if asked.shared_files else [])]
     served = aws.ClusterAddons("addons", {"cluster": groups[SYSTEM].cluster, "drivers": drivers}, base.opts).cluster
-    _inside(decided, base, cluster, served, elastic)
+    files = _files(decided, base, cluster)
+    # what AWS's API alone makes comes first: the cluster's own may be out of reach from here
+    before = [served, *(group.cluster for group in groups.values()), *files.values()]
+    reached = pulumi.Output.all(cluster.kubeconfig, *before).apply(lambda parts: parts[0])
+    _inside(decided, base, cluster, served, reached, elastic)
     described = [{"name": pool.name, **pools.described(pool)} for pool in decided.pools]
-    return of_cluster(cluster, described), _files(decided, base, cluster)
+    return of_cluster(cluster, described), files
 
 
 def _pool(pool: PoolPlan, decided: Plan, base: Base, cluster: aws.Cluster) -> aws.PoolArgs:
@@ -82,7 +86,12 @@ def _pool(pool: PoolPlan, decided: Plan, base: Base, cluster: aws.Cluster) -> aw
 
 
 def _inside(
-    decided: Plan, base: Base, cluster: aws.Cluster, served: pulumi.Output[str], elastic: list[PoolPlan]
+    decided: Plan,
+    base: Base,
+    cluster: aws.Cluster,
+    served: pulumi.Output[str],
+    kubeconfig: pulumi.Output[str],
+    elastic: list[PoolPlan],
 ) -> None:
     """Device plugins and the autoscaler, with what they need of AWS."""
     charts = in_cluster.device_plugins(decided.pools, decided.versions)
@@ -108,7 +117,7 @@ def _inside(
         charts.append(
             in_cluster.cluster_autoscaler(served, base.request.region, autoscaler.service_account, decided.versions)
         )
-    k8s.AddOns("inside", {"kubeconfig": cluster.kubeconfig, "charts": charts, "manifests": manifests})
+    k8s.AddOns("inside", {"kubeconfig": kubeconfig, "charts": charts, "manifests": manifests})
 
 
 def _files(decided: Plan, base: Base, cluster: aws.Cluster) -> Outputs:

@@ -23,7 +23,12 @@ DOCUMENTS = sorted((ROOT / "docs").glob("aws-deployer-policy*.json"))
 SOURCES = {path.stem: path.read_text() for path in Path(accelstack.aws.__file__).parent.glob("*.py")}
 MOST_CHARACTERS = 6144
 """Of a managed policy, without blanks (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html)."""
-NOT_USED = {"aws:ec2/capacityReservation:CapacityReservation", "aws:iam/policy:Policy", "aws:kms/alias:Alias"}
+NOT_USED = {
+    "aws:ec2/capacityReservation:CapacityReservation",
+    "aws:ec2/networkInterface:NetworkInterface",
+    "aws:iam/policy:Policy",
+    "aws:kms/alias:Alias",
+}
 """Types that the double describes and no component makes."""
 COUNTERPARTS = {
     "appautoscaling/policy": "application-autoscaling DeleteScalingPolicy DescribeScalingPolicies",

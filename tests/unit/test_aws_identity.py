@@ -18,7 +18,7 @@ BUCKET, KEY = "arn:aws:s3:::lab-data", "arn:aws:kms:us-east-1:123456789012:key/1
 WRITTEN = {
     "autoscaling.py": ["Groups", "NodeGroups", "Resize"],
     "karpenter.py": ["End", "Images", "Make", "Prices", "Profiles", "Read", "TagNew", "TagNodes", "Template", "Use"],
-    "keys.py": ["Account", "Autoscaling", "AutoscalingGrants", "Logs", "Lustre", "{service}"],
+    "keys.py": ["Account", "Autoscaling", "AutoscalingGrants", "Ec2", "Logs", "Lustre", "{service}"],
     "policies.py": ["Describe", "Interfaces", "Logs", "Metrics", "RegistryLogin"],
     "shared_files.py": ["Clients"],
 }

@@ -147,7 +147,7 @@ class TestCharts:
         chart = in_cluster.cluster_autoscaler(
             "main", "us-east-1", "cluster-autoscaler", {**VERSIONS, "kubernetes": "1.35"}
         )
-        assert chart["values"]["image"] == {"tag": "v1.35.0"}
+        assert chart["values"]["image"] == {"tag": "v1.35.2"}
 
     def test_karpenter_takes_pools_with_huge_pages(self) -> None:
         chart = in_cluster.karpenter("main", "queue", "karpenter", "1.14.1")

@@ -171,7 +171,10 @@ class TestUserData:
         assert node_config(text) == {
             "apiVersion": "node.eks.aws/v1alpha1",
             "kind": "NodeConfig",
-            "spec": {"kubelet": {"flags": ["--max-pods=32"]}, "instance": {"localStorage": {"strategy": "RAID0"}}},
+            "spec": {
+                "kubelet": {"config": {"maxPods": 32}, "flags": ["--max-pods=32"]},
+                "instance": {"localStorage": {"strategy": "RAID0"}},
+            },
         }
 
     def test_a_machine_without_local_disks_is_told_of_none(self) -> None:

@@ -9,7 +9,7 @@ import pulumi
 from pulumi_aws import cloudwatch, ec2, eks, iam, vpc
 
 from accelstack.aws.flow_logs import A_YEAR, check_days
-from accelstack.aws.identity import ServiceRole, place
+from accelstack.aws.identity import ServiceRole, after, place
 from accelstack.aws.keys import Key
 from accelstack.aws.policies import Statement, document
 from accelstack.aws.refusals import refuse
@@ -140,9 +140,8 @@ class Cluster(pulumi.ComponentResource):
             ),
         )
         self.security_group_id = cluster.vpc_config.cluster_security_group_id
-        _open_api(self, name, self.security_group_id, args["vpc_id"], private)
-        for arn in dict.fromkeys(args.get("admins", [])):
-            _admin(self, name, cluster.name, arn)
+        ways = _open_api(self, name, self.security_group_id, args["vpc_id"], private)
+        ways += [_admin(self, name, cluster.name, arn) for arn in dict.fromkeys(args.get("admins", []))]
         provider = iam.OpenIdConnectProvider(
             name,
             url=cluster.identities[0].oidcs[0].issuer,
@@ -158,7 +157,8 @@ class Cluster(pulumi.ComponentResource):
         self.endpoint = cluster.endpoint
         self.certificate_authority = cluster.certificate_authority.data
         self.version = cluster.version
-        self.kubeconfig = kubeconfig(self.name, self.endpoint, self.certificate_authority, region)
+        # who uses it comes after the ways in, and goes before them
+        self.kubeconfig = kubeconfig(after(self.name, *ways), self.endpoint, self.certificate_authority, region)
         self.oidc_provider_arn = provider.arn
         self.node_role_arn = nodes.arn
         self.register_outputs(
@@ -247,13 +247,14 @@ def _within(block: IPv4Network | IPv6Network) -> bool:
 
 def _open_api(
     parent: Cluster, name: str, group: pulumi.Output[str], vpc_id: pulumi.Input[str], private: list[str]
-) -> None:
+) -> list[pulumi.Output[str]]:
     """Lets the network and the private ranges reach the API: the cluster's group lets nodes in alone."""
     network = ec2.get_vpc_output(id=vpc_id, opts=pulumi.InvokeOutputOptions(parent=parent)).cidr_block
     ranges: dict[str, pulumi.Input[str]] = {"network": network, **{text.replace("/", "-"): text for text in private}}
+    opened: list[pulumi.Output[str]] = []
     for label, cidr in ranges.items():
         six = ":" in label
-        vpc.SecurityGroupIngressRule(
+        rule = vpc.SecurityGroupIngressRule(
             f"{name}-api-{label}",
             security_group_id=group,
             description="API of the cluster",
@@ -264,9 +265,11 @@ def _open_api(
             cidr_ipv6=cidr if six else None,
             opts=_child(parent),
         )
+        opened.append(rule.security_group_id)
+    return opened
 
 
-def _admin(parent: Cluster, name: str, cluster: pulumi.Output[str], arn: str) -> None:
+def _admin(parent: Cluster, name: str, cluster: pulumi.Output[str], arn: str) -> pulumi.Output[str]:
     label = re.sub(r"[^\w.-]+", "-", arn.split(":", 4)[4])
     entry = eks.AccessEntry(
         f"{name}-admin-{label}",
@@ -274,7 +277,7 @@ def _admin(parent: Cluster, name: str, cluster: pulumi.Output[str], arn: str) ->
         principal_arn=arn,
         opts=_child(parent),
     )
-    eks.AccessPolicyAssociation(
+    return eks.AccessPolicyAssociation(
         f"{name}-admin-{label}",
         cluster_name=cluster,
         principal_arn=entry.principal_arn,
@@ -283,4 +286,4 @@ def _admin(parent: Cluster, name: str, cluster: pulumi.Output[str], arn: str) ->
         ),
         access_scope=eks.AccessPolicyAssociationAccessScopeArgs(type="cluster"),
         opts=_child(parent),
-    )
+    ).principal_arn

@@ -8,8 +8,7 @@ import pulumi
 from pulumi_aws import eks, iam
 
 from accelstack.aws.identity import after, place
-from accelstack.aws.keys import USE
-from accelstack.aws.policies import Statement, document, pod_trust
+from accelstack.aws.policies import KEY_USE, Statement, document, pod_trust
 from accelstack.aws.refusals import refuse
 from accelstack.plan.findings import one_of
 
@@ -143,7 +142,7 @@ def volume_key(key_arn: str) -> list[Statement]:
     (https://github.com/kubernetes-sigs/aws-ebs-csi-driver/blob/master/docs/install.md)."""
     for_service = {"Bool": {"kms:GrantIsForAWSResource": ["true"]}}
     return [
-        Statement("Key", USE, [key_arn]),
+        Statement("Key", KEY_USE, [key_arn]),
         Statement("KeyGrants", ["kms:CreateGrant"], [key_arn], conditions=for_service),
     ]
 

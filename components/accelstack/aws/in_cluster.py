@@ -10,6 +10,9 @@ from accelstack.contracts import Chart
 from accelstack.plan.accelerators import KINDS
 from accelstack.plan.pool import PoolPlan
 
+AUTOSCALERS = {"1.33": "v1.33.6", "1.34": "v1.34.5", "1.35": "v1.35.2", "1.36": "v1.36.1"}
+"""The newest Cluster Autoscaler for each minor version of Kubernetes, as released on 2026-07-22
+(https://github.com/kubernetes/autoscaler/releases)."""
 AUTOSCALER_ACCOUNT = "cluster-autoscaler"
 """Its service account, in `kube-system`."""
 SLOWEST_START = "30m"
@@ -47,7 +50,7 @@ def cluster_autoscaler(
             "cloudProvider": "aws",
             "awsRegion": region,
             "autoDiscovery": {"clusterName": cluster},
-            "image": {"tag": f"v{minor}.0"},
+            "image": {"tag": AUTOSCALERS.get(minor, f"v{minor}.0")},
             "rbac": {"serviceAccount": {"name": service_account}},
             "fullnameOverride": "cluster-autoscaler",
             "extraArgs": {

@@ -81,7 +81,7 @@ class Karpenter(pulumi.ComponentResource):
         key_arn = args.get("key_arn")
         if key_arn is None:
             described = "Volumes of the nodes that Karpenter starts"
-            key_arn = Key(name, {"description": described, "protect": False}, _child(self)).arn
+            key_arn = Key(name, {"description": described, "services": ["ec2"], "protect": False}, _child(self)).arn
         queue = _interruptions(self, name)
         here = place(self)
         policy = pulumi.Output.all(here, args["cluster"], role_arn, profile.arn, queue.arn, key_arn).apply(

@@ -16,6 +16,8 @@ CAPACITY = {"on_demand": "on-demand", "spot": "spot", "reservation": "reserved",
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 KNOWN = ("vpc.amazonaws.com/efa",)
 """Resources of the fabric that Karpenter works out itself, from the interfaces."""
+DRAIN = "30m"
+"""Until pods of a node that is to go are ended: time to save, as the longest grace of a training job."""
 TRAINING: dict[str, Any] = {
     "consolidationPolicy": "WhenEmpty",
     "consolidateAfter": "10m",
@@ -159,6 +161,8 @@ def node_pool(pool: PoolPlan) -> dict[str, Any]:
         "requirements": [{"key": key, "operator": "In", "values": values} for key, values in requirements.items()],
         "expireAfter": "Never" if accelerated else "720h",  # an old node is ended with whatever runs on it
     }
+    if accelerated:
+        spec["terminationGracePeriod"] = DRAIN  # else a pod that will not go keeps a pool from being removed for ever
     if taints := pools.taints(pool):
         spec["taints"] = [{"key": key, "value": value, "effect": effect} for key, value, effect in taints]
     resource = KINDS[machine.accelerator].resource

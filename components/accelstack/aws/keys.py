@@ -6,23 +6,14 @@ import pulumi
 from pulumi_aws import kms
 
 from accelstack.aws.identity import place
-from accelstack.aws.policies import Place, Statement, document
+from accelstack.aws.policies import KEY_USE, Place, Statement, document
 from accelstack.aws.refusals import refuse
 from accelstack.plan.findings import one_of
 
-SERVICES = ("autoscaling", "budgets", "events", "logs", "lustre")
+SERVICES = ("autoscaling", "budgets", "ec2", "events", "logs", "lustre")
 """What a key can be opened to. Others, such as S3, ECR, EKS, EFS and SageMaker, use it with the rights of whoever calls
 them, and need no word here."""
 THIS_KEY = "in a key's policy, `*` is this key"
-USE = (
-    "kms:Encrypt",
-    "kms:Decrypt",
-    "kms:ReEncryptFrom",
-    "kms:ReEncryptTo",
-    "kms:GenerateDataKey",
-    "kms:GenerateDataKeyWithoutPlaintext",
-    "kms:DescribeKey",
-)
 WINDOW = {True: 30, False: 7}
 """Days until a deleted key is gone: the most and the least that KMS takes
 (https://docs.aws.amazon.com/kms/latest/APIReference/API_ScheduleKeyDeletion.html)."""
@@ -35,8 +26,8 @@ class KeyArgs(TypedDict):
     """What the key encrypts, for people."""
     services: NotRequired[list[str]]
     """AWS services that use it on their own: `logs` (log groups), `autoscaling` (volumes of groups of instances),
-    `lustre` (file systems linked to a bucket under the key), `events` and `budgets` (messages to encrypted queues and
-    topics); none if left out."""
+    `ec2` (volumes of instances that others start, such as Karpenter), `lustre` (file systems linked to a bucket under
+    the key), `events` and `budgets` (messages to encrypted queues and topics); none if left out."""
     region: NotRequired[str]
     """Region of the key, such as `us-west-2`; the provider's if left out."""
     protect: NotRequired[bool]
@@ -92,13 +83,15 @@ def _service(here: Place, service: str) -> list[Statement]:
         return _autoscaling(here)
     if service == "lustre":
         return [_lustre(here)]
+    if service == "ec2":
+        return [_ec2(here)]
     if service == "logs":
         name = f"logs.{here.region}.{here.domain}"
         groups = here.arn("logs", "log-group:*")
         return [
             Statement(
                 "Logs",
-                USE,
+                KEY_USE,
                 ["*"],
                 principals={"Service": [name]},
                 conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": [groups]}},
@@ -129,9 +122,23 @@ def _autoscaling(here: Place) -> list[Statement]:
     anyone = {"AWS": ["*"]}
     reason = f"{THIS_KEY}, and the condition leaves one role of all principals"
     return [
-        Statement("Autoscaling", USE, ["*"], anyone, caller, reason),
+        Statement("Autoscaling", KEY_USE, ["*"], anyone, caller, reason),
         Statement("AutoscalingGrants", ["kms:CreateGrant"], ["*"], anyone, {**caller, **for_service}, reason),
     ]
+
+
+def _ec2(here: Place) -> Statement:
+    """What EC2 needs for encrypted volumes of instances that others than autoscaling groups start, spot ones with the
+    role of spot among them (https://karpenter.sh/docs/troubleshooting/)."""
+    way = {"kms:CallerAccount": [here.account], "kms:ViaService": [f"ec2.{here.region}.{here.domain}"]}
+    return Statement(
+        "Ec2",
+        [*KEY_USE, "kms:CreateGrant"],
+        ["*"],
+        principals={"AWS": ["*"]},
+        conditions={"StringEquals": way},
+        reason=f"{THIS_KEY}, and the condition leaves this account's volumes",
+    )
 
 
 def _lustre(here: Place) -> Statement:
@@ -146,4 +153,4 @@ def _lustre(here: Place) -> Statement:
         "ArnLike": {"aws:PrincipalArn": [f"{role}AWSServiceRoleForFSxS3Access_*"]},
     }
     reason = f"{THIS_KEY}, and the condition leaves one kind of role, named after each file system"
-    return Statement("Lustre", USE, ["*"], {"AWS": ["*"]}, conditions, reason)
+    return Statement("Lustre", KEY_USE, ["*"], {"AWS": ["*"]}, conditions, reason)

@@ -119,8 +119,11 @@ def user_data(pool: PoolPlan, max_pods: int) -> str:
 
 
 def node_config(pool: PoolPlan, max_pods: int) -> dict[str, object]:
-    """nodeadm's configuration of a node. Local NVMe disks, if there are any, become one that holds images and pods."""
-    spec: dict[str, object] = {"kubelet": {"flags": [f"--max-pods={max_pods}"]}}
+    """nodeadm's configuration of a node. Local NVMe disks, if there are any, become one that holds images and pods.
+
+    The most pods stand twice: memory is reserved by the configuration, and the flag wins over what EKS merges into it.
+    """
+    spec: dict[str, object] = {"kubelet": {"config": {"maxPods": max_pods}, "flags": [f"--max-pods={max_pods}"]}}
     if pool.machine.local_storage_gib:
         spec["instance"] = {"localStorage": {"strategy": "RAID0"}}
     return {"apiVersion": "node.eks.aws/v1alpha1", "kind": "NodeConfig", "spec": spec}

@@ -110,7 +110,10 @@ class Lustre(pulumi.ComponentResource):
             data_compression_type="LZ4",
             efa_enabled=args.get("efa", False),
             subnet_ids=args["subnet_id"],
-            security_group_ids=[group.id],
+            # in the clients' groups too, whose members admit each other: servers also open connections to clients
+            security_group_ids=pulumi.Output.all(group.id, args["client_security_group_ids"]).apply(
+                lambda groups: [groups[0], *groups[1]]
+            ),
             kms_key_id=key_arn,
             automatic_backup_retention_days=0 if linked else args.get("backup_days", BACKUP_DAYS),
             skip_final_backup=linked or not protect,

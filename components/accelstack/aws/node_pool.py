@@ -91,7 +91,10 @@ class NodePool(pulumi.ComponentResource):
                 # an update that starts nodes before it stops others needs capacity that there seldom is
                 update_strategy="MINIMAL" if accelerated else "DEFAULT",
             ),
-            node_repair_config=eks.NodeGroupNodeRepairConfigArgs(enabled=True),
+            # of scarce machines one at a time: for those that are given back there may be no others
+            node_repair_config=eks.NodeGroupNodeRepairConfigArgs(
+                enabled=True, max_parallel_nodes_repaired_count=1 if accelerated else None
+            ),
             labels=pools.labels(pool),
             taints=[
                 eks.NodeGroupTaintArgs(key=key, value=value, effect=EFFECTS[effect])

@@ -133,6 +133,18 @@ def bucket_access(bucket_arn: str, prefixes: Sequence[str], write: bool) -> list
     ]
 
 
+KEY_USE = (
+    "kms:Encrypt",
+    "kms:Decrypt",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:DescribeKey",
+)
+"""All that a service does with a key for somebody."""
+
+
 def key_use(key_arn: str, write: bool = True) -> list[Statement]:
     """Reading, or reading and writing, what a KMS key encrypts."""
     return [Statement("Key", ["kms:Decrypt", *(["kms:GenerateDataKey"] if write else [])], [key_arn])]
@@ -162,13 +174,8 @@ def sagemaker_execution(place: Place, bucket_arn: str, key_arn: str, repository_
         images[-1] = replace(images[-1], reason="AWS's own images, of which the registries decide who pulls them")
     return [
         *bucket_access(bucket_arn, [""], write=True),
-        *key_use(key_arn),
-        Statement(
-            "Volumes",
-            ["kms:CreateGrant"],
-            [key_arn],
-            conditions={"Bool": {"kms:GrantIsForAWSResource": ["true"]}},
-        ),
+        # volumes are encrypted through a grant, which SageMaker does not mark as being for an AWS resource
+        Statement("Key", [*KEY_USE, "kms:CreateGrant"], [key_arn]),
         *images,
         Statement(
             "Logs",

@@ -10,6 +10,9 @@ from accelstack.contracts import Chart
 WAIT_SECONDS = 900
 """Until a chart's pods must be ready: nodes may have to start for them first."""
 
+LONGEST_DRAIN = "60m"
+"""Until an object that owns machines must be gone: large ones take tens of minutes to drain and end."""
+
 
 class AddOnsArgs(TypedDict):
     """Args of `k8s.AddOns`."""
@@ -42,7 +45,8 @@ class AddOns(pulumi.ComponentResource):
         )
         child = pulumi.ResourceOptions(parent=self, provider=provider)
         releases = [_release(f"{name}-{chart['name']}", chart, child) for chart in args["charts"]]
-        after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=releases))
+        last = pulumi.ResourceOptions(depends_on=releases, custom_timeouts=pulumi.CustomTimeouts(delete=LONGEST_DRAIN))
+        after = pulumi.ResourceOptions.merge(child, last)
         for manifest in args.get("manifests", []):
             kind, named = manifest["kind"], manifest["metadata"]["name"]
             kubernetes.apiextensions.CustomResource(

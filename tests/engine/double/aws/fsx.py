@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tests.engine.double.aws.ec2 import GROUPS
 from tests.engine.double.aws.s3 import BUCKET, ENCRYPTION
 from tests.engine.double.judge import Call, Put
 from tests.engine.double.shaping import many, pairs
@@ -138,7 +139,7 @@ TYPES = {
         replace="subnetIds securityGroupIds deploymentType efaEnabled kmsKeyId storageType",
         refers={
             "subnetIds": SUBNET,
-            "securityGroupIds": GROUP,
+            "securityGroupIds": GROUPS,
             "kmsKeyId": "aws:kms/key:Key",
             "logConfiguration.destination": "aws:cloudwatch/logGroup:LogGroup",
         },
