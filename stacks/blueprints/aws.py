@@ -118,7 +118,6 @@ def _network(request: Request, decided: Plan, opts: pulumi.ResourceOptions) -> a
             "cidr": request.cidr,
             "zones": zones,
             "gpu_zones": [subnet.zone for subnet in decided.subnets if subnet.name == "gpu"],
-            "endpoint_zones": network.home_zones(zones),
             "nat": asked.nat,
             "ipv6": asked.ipv6,
             "protect": asked.production,

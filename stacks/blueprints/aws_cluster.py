@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from accelstack import aws, k8s
 from accelstack.aws import in_cluster, pools
-from accelstack.aws.doctor import CLUSTER
 from accelstack.plan.accelerators import KINDS
+from accelstack.plan.naming import CLUSTER
 from accelstack.plan.plan import USUAL_SYSTEM, Plan
 from accelstack.plan.pool import PoolPlan
 from accelstack.plan.request import SYSTEM

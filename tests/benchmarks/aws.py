@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
+from statistics import linear_regression, median
 
 from tests.benchmarks.measure import Figure, timed
 from tests.engine import programs
@@ -58,7 +57,8 @@ def _growth(folder: Path) -> Figure:
             _configure(program, {f"serve-{number}": SERVE for number in range(count)})
             resources = program.preview().changes["create"]
             points.append((resources, median(_preview(program) for _ in range(3))))
-    slope = _slope([(math.log(size), math.log(seconds)) for size, seconds in points])
+    sizes, times = zip(*points, strict=True)
+    slope = linear_regression([*map(math.log, sizes)], [*map(math.log, times)]).slope
     note = ", ".join(f"{size} resources {seconds:.1f} s" for size, seconds in points)
     return Figure("growth of previews with resources, log-log slope", slope, 1.1, unit="", note=note)
 
@@ -82,7 +82,7 @@ def _written_bare(resources: list[Entry]) -> str:
         package, module, name = each.type.split(":")
         path = "kubernetes.helm.v3" if package == "kubernetes" else f"aws.{module.split('/')[0]}"
         inputs = {key: each.inputs[key] for key in each.inputs if key in sdk.signature(each.type).inputs}
-        arguments = "".join(f", {_snake(key)}={_written(value, known)}" for key, value in inputs.items())
+        arguments = "".join(f", {sdk.snake(key)}={_written(value, known)}" for key, value in inputs.items())
         lines.append(f"r{number} = {path}.{name}('{each.name}-{number}'{arguments})")
         for output in ("name", "arn", "id"):
             value = each.id if output == "id" else each.outputs.get(output)
@@ -100,14 +100,3 @@ def _written(value: object, known: dict[str, str]) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_written(each, known) for each in value) + "]"
     return known.get(value, repr(value)) if isinstance(value, str) else repr(value)
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def _slope(points: list[tuple[float, float]]) -> float:
-    """Of the least-squares line."""
-    xs, ys = zip(*points, strict=True)
-    x_mean, y_mean = sum(xs) / len(xs), sum(ys) / len(ys)
-    return sum((x - x_mean) * (y - y_mean) for x, y in points) / sum((x - x_mean) ** 2 for x in xs)

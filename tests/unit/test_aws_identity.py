@@ -118,7 +118,9 @@ class TestKey:
 
     @pytest.mark.parametrize("service", keys.SERVICES)
     def test_is_open_to_a_service_for_this_account_alone(self, service: str) -> None:
-        for added in parsed(keys.key_policy(PLACE, [service]))[1:]:
+        _, *more = parsed(keys.key_policy(PLACE, [service]))
+        assert more
+        for added in more:
             assert "123456789012" in json.dumps(added["Condition"])
             assert "kms:*" not in added["Action"]
 

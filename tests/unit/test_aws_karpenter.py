@@ -112,10 +112,13 @@ class TestPermissions:
         assert len(text.replace(" ", "")) <= 10_240  # IAM's limit for a role's inline policies, without blanks
 
     def test_what_it_ends_and_tags_is_its_own_clusters(self) -> None:
-        tag = "kubernetes.io/cluster/main"
-        for statement in self.STATEMENTS:
-            if {"ec2:TerminateInstances", "ec2:DeleteLaunchTemplate", "ec2:CreateTags"} & {*statement.actions}:
-                assert tag in json.dumps(statement.conditions), statement.sid
+        tag, bound = (
+            "kubernetes.io/cluster/main",
+            {"ec2:TerminateInstances", "ec2:DeleteLaunchTemplate", "ec2:CreateTags"},
+        )
+        found = [statement for statement in self.STATEMENTS if bound & {*statement.actions}]
+        assert bound <= {action for statement in found for action in statement.actions}
+        assert all(tag in json.dumps(statement.conditions) for statement in found)
 
     def test_it_makes_no_identities(self) -> None:
         actions = {action for statement in self.STATEMENTS for action in statement.actions}

@@ -231,7 +231,10 @@ class TestRefusals:
         assert caught.value.property_path == "subnet_ids"
 
     def test_zones_left_open_are_those_with_subnets(self) -> None:
-        decide(accelerator="cpu:4", subnet_ids={"use1-az2": "subnet-b", "use1-az4": "subnet-d"})
+        by_zone = {"use1-az2": "subnet-b", "use1-az4": "subnet-d"}
+        given = args(accelerator="cpu:4", subnet_ids=by_zone)
+        pool = pools.decide("train", given)
+        assert pools.nodes_subnets(pool, by_zone, asked=False) == ["subnet-b", "subnet-d"]
 
 
 def placed(made: ec2.LaunchTemplateArgs) -> Any:

@@ -83,6 +83,10 @@ def test_a_zone_too_full_for_its_nodes_is_told_before_they_find_no_address() -> 
         ({"network": "vpc-12345678"}, "private_subnets", "in two zones or more"),
         ({"gpu_subnets": "subnet-12345678"}, "gpu_subnets", "belongs to an existing network"),
         ({"ipv6": "maybe"}, "ipv6", "is not true or false"),
+        ({"runs_on": "managed", "lustre_gib": 1200}, "lustre_gib", "is of a cluster, and there is none"),
+        ({"runs_on": "managed", "image": f"ghcr.io/a/b@sha256:{'a' * 64}"}, "image", "is no image in ECR"),
+        ({"replica_region": "nowhere"}, "replica_region", "is no region's name"),
+        ({"alerts": [f"a{number}@example.com" for number in range(11)]}, "alerts", "AWS tells at most 10 addresses"),
     ],
 )
 def test_each_wrong_setting_of_the_platform_is_named(change: dict[str, Any], name: str, rule: str) -> None:

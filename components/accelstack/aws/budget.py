@@ -9,12 +9,11 @@ from pulumi_aws import budgets, costexplorer
 
 from accelstack.aws.refusals import refuse
 from accelstack.plan.findings import Finding, Severity
+from accelstack.plan.platform import ADDRESS, MOST_ADDRESSES
 
 ALERTS = (("ACTUAL", 50), ("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 """Kind and percentage of what is told. A budget has up to five, each with up to ten addresses and one topic
 (https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budgets_CreateBudget.html)."""
-MOST_ADDRESSES = 10
-ADDRESS = re.compile(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+")
 
 
 class BudgetArgs(TypedDict):
@@ -99,7 +98,7 @@ def problems(args: BudgetArgs) -> Iterator[Finding]:
         rule = f"AWS tells at most {MOST_ADDRESSES} addresses"
         yield Finding(Severity.ERROR, "alerts", f"{len(alerts)} addresses", rule, "use a mailing list, or topic_arn")
     for index, address in enumerate(alerts):
-        if not ADDRESS.fullmatch(address):
+        if not re.fullmatch(ADDRESS, address):
             rule = "is no e-mail address"
             yield Finding(Severity.INVALID, f"alerts[{index}]", address, rule, "use one such as team@example.com")
     if ("tag_key" in args) != ("tag_value" in args):

@@ -13,7 +13,7 @@ from accelstack.aws.identity import ServiceRole, after, place
 from accelstack.aws.keys import Key
 from accelstack.aws.policies import Statement, document
 from accelstack.aws.refusals import refuse
-from accelstack.plan import compatibility, naming
+from accelstack.plan import compatibility, naming, platform
 from accelstack.plan.findings import Severity
 
 LOGS = ("api", "audit", "authenticator", "controllerManager", "scheduler")
@@ -23,7 +23,6 @@ NODE_POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnl
 (https://docs.aws.amazon.com/eks/latest/userguide/create-node-role.html)."""
 PRIVATE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")))
 """Addresses that EKS takes none of for a public endpoint: those of networks."""
-PRINCIPAL = r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+"
 NO_LOG_GROUP = Statement("NoLogGroup", ["logs:CreateLogGroup"], ["*"], deny=True)
 """The log group is made before the cluster. A control plane that could make it would do so again with its last words,
 unencrypted and for ever, and the next cluster of the name could not be made
@@ -226,7 +225,7 @@ def _check(args: ClusterArgs) -> None:
             reason = f"is {text}, which opens the API to the whole internet; name the addresses that need it"
             raise pulumi.InputPropertyError(f"api_access[{index}]", reason)
     for index, arn in enumerate(args.get("admins", [])):
-        if not re.fullmatch(PRINCIPAL, arn):
+        if not re.fullmatch(platform.ARN, arn):
             reason = f"is {arn}, which is no ARN of an IAM role or user; use one such as arn:aws:iam::…:role/…"
             raise pulumi.InputPropertyError(f"admins[{index}]", reason)
 

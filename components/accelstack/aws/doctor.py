@@ -33,8 +33,6 @@ ACTIONS = (
 
 UNANSWERED = (BotoCoreError, ClientError, ResponseParserError)
 """Calls without the answer asked for; the last is what a proxy's own page in place of AWS's answer leads to."""
-CLUSTER = "cluster"
-"""Name of the cluster's component in a stack, of which AWS's name of the cluster is made."""
 PROGRAMS = (
     ("aws", "signs in to the cluster", "install the AWS CLI (https://docs.aws.amazon.com/cli)"),
     ("docker", "builds the workload image, unless `image` names one", "install Docker, or set image to one by digest"),
@@ -58,7 +56,7 @@ def checks(region: str, pools: Sequence[PoolPlan], stack: str, session: Any = No
         found.append(_machines(clients, region, machines))
     if spot:
         found.append(_spot_role(clients))
-    return [*found, _cluster(clients, naming.physical("aws", "cluster", stack, CLUSTER)), *programs()]
+    return [*found, _cluster(clients, naming.physical("aws", "cluster", stack, naming.CLUSTER)), *programs()]
 
 
 def programs() -> list[Check]:

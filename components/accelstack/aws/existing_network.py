@@ -9,9 +9,7 @@ from pulumi_aws import ec2
 
 from accelstack.aws.refusals import refuse
 from accelstack.plan.findings import Finding, Severity
-
-IDS = {"vpc": r"vpc-[0-9a-f]{8,17}", "subnet": r"subnet-[0-9a-f]{8,17}"}
-"""Ids as EC2 writes them: 17 digits, or 8 from before 2018."""
+from accelstack.plan.platform import IDS
 
 LEAST_ZONES = 2
 """Zones that EKS needs (https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html)."""

@@ -13,9 +13,8 @@ from accelstack.aws import image_source
 from accelstack.aws.keys import Key
 from accelstack.aws.refusals import refuse
 from accelstack.plan.findings import Finding, Severity, one_of
+from accelstack.plan.platform import IMAGE
 
-REFERENCE = r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[\w.-]+)?@sha256:[0-9a-f]{64}"
-"""An image by digest, with its registry."""
 PLATFORMS = ("linux/amd64", "linux/arm64")
 UNTAGGED_DAYS = 14
 """Days until ECR drops images without a tag, such as what a push that failed has left."""
@@ -147,7 +146,7 @@ def lifecycle(untagged_days: int, kept: int) -> str:
 def _check(args: ImageRepositoryArgs) -> Iterator[Finding | None]:
     image = args.get("image")
     if image is not None:
-        if not re.fullmatch(REFERENCE, image):
+        if not re.fullmatch(IMAGE, image):
             fix = "use registry/name@sha256:<64 hexadecimal digits>"
             yield Finding(Severity.INVALID, "image", image, "is no image by digest, whose content never changes", fix)
         if "context" in args:

@@ -10,9 +10,7 @@ from accelstack.plan import plan
 from accelstack.plan.findings import Finding, Severity
 from accelstack.plan.machines import Machine
 from accelstack.plan.managed import instance
-
-IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[\w./-]+(:[\w.-]+)?@sha256:[0-9a-f]{64}")
-"""SageMaker pulls images from ECR alone (https://docs.aws.amazon.com/sagemaker/latest/dg/docker-containers.html)."""
+from accelstack.plan.platform import ECR_IMAGE
 
 
 def machine(region: str, accelerator: str, nodes: int, capacity: str, use: str) -> tuple[Machine, str]:
@@ -39,7 +37,7 @@ def refuse_foreign_image(image: pulumi.Input[str]) -> None:
     Raises:
         pulumi.InputPropertyError: it is no ECR reference by digest; one that is not known yet is taken.
     """
-    if isinstance(image, str) and not IMAGE.fullmatch(image):
+    if isinstance(image, str) and not re.fullmatch(ECR_IMAGE, image):
         reason = f"{image!r} is no ECR image by digest; use <account>.dkr.ecr.<region>.amazonaws.com/<name>@sha256:…"
         raise pulumi.InputPropertyError("image", reason)
 

@@ -106,7 +106,7 @@ def decide(name: str, args: PoolArgs) -> PoolPlan:
         reason = f"is {args['accelerator']}; EKS has no image for {pool.machine.name}; use another accelerator"
         raise pulumi.InputPropertyError("accelerator", reason)
     if isinstance(subnets, dict):
-        _nodes_subnets(pool, subnets, "zones" in args)
+        nodes_subnets(pool, subnets, "zones" in args)
     return pool
 
 
@@ -124,10 +124,15 @@ def subnets(pool: PoolPlan, args: PoolArgs) -> pulumi.Output[list[str]]:
     if "zones" in args:
         # one by one: a preview that adds a zone for others then still knows the subnets of these
         return pulumi.Output.all(*(given[zone] for zone in sorted(pool.terms.zones)))
-    return given.apply(lambda by_zone: _nodes_subnets(pool, by_zone, False))
+    return given.apply(lambda by_zone: nodes_subnets(pool, by_zone, False))
 
 
-def _nodes_subnets(pool: PoolPlan, by_zone: dict[str, str], asked: bool) -> list[str]:
+def nodes_subnets(pool: PoolPlan, by_zone: dict[str, str], asked: bool) -> list[str]:
+    """Ids of the subnets of the pool's zones; of the zones that nobody `asked` for, only those that have one.
+
+    Raises:
+        pulumi.InputPropertyError: a zone that was asked for has none, or no zone has.
+    """
     zones = pool.terms.zones or tuple(by_zone)  # no source tells the zones: any may have it
     missing = [zone for zone in zones if zone not in by_zone]
     if missing and (asked or len(missing) == len(zones)):

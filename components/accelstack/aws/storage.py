@@ -14,11 +14,11 @@ from accelstack.aws.refusals import refuse
 from accelstack.aws.storage_bucket import Bucket, Place, Retention, logged_bucket
 from accelstack.aws.storage_policies import End, replication
 from accelstack.plan.findings import Finding, Severity
+from accelstack.plan.platform import REGION
 
 LOG_DAYS = 365
 NONCURRENT_DAYS = 30
 DAYS = "it is a number of days, 1 or more"
-REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
 class ObjectStoreArgs(TypedDict):
@@ -173,7 +173,7 @@ def problems(args: ObjectStoreArgs) -> Iterator[Finding]:
             rule = "a prefix is the beginning of object names, which have no leading slash"
             yield Finding(Severity.INVALID, "expire", prefix, rule, "use one such as scratch/")
     region = args.get("replica_region", "us-west-2")
-    if not REGION.fullmatch(region):
+    if not re.fullmatch(REGION, region):
         yield Finding(Severity.INVALID, "replica_region", region, "is no region's name", "use one such as us-west-2")
     if "replica_key_arn" in args and "replica_region" not in args:
         rule = "is the key of a copy, and replica_region is missing"

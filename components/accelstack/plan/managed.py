@@ -46,11 +46,12 @@ def decide(pool: PoolRequest, request: Request) -> tuple[PoolPlan | None, list[F
         fix = f"use {' or '.join(has)}, or runs_on: cluster" if has else "use another accelerator, or runs_on: cluster"
         reason = f"{machine.name} is not on the managed platform of {request.target}"
         return None, [Finding(Severity.ERROR, f"{pool.path}accelerator", pool.accelerator, reason, fix)]
-    return _planned(pool, request, machine), findings
+    return _planned(pool, machine), findings
 
 
-def _planned(pool: PoolRequest, request: Request, machine: Machine) -> PoolPlan:
-    name = next(row["name"] for row in tables.rows("managed") if row["machine"] == machine.name)
+def _planned(pool: PoolRequest, machine: Machine) -> PoolPlan:
+    uses = (instance(machine.target, machine.name, use) for use in ("training", "hosting"))
+    name = next(filter(None, uses))
     terms = Terms(pool.capacity, (), "none", {"instance_type": name})
     unpriced = Item(f"pool {pool.name}", None, "", "")  # no source gives what SageMaker adds to a machine's price
     return PoolPlan(pool.name, machine, pool.nodes, pool.min_nodes, "", terms, fabric.NONE, unpriced, None, ())

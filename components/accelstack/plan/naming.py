@@ -9,6 +9,8 @@ from accelstack.plan import tables
 from accelstack.plan.findings import Finding, Severity
 
 HASH_LENGTH = 8
+CLUSTER = "cluster"
+"""Name of the cluster's component in a stack, of which the cloud's name of it is made."""
 
 
 @dataclass(frozen=True, slots=True)

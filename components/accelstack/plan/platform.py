@@ -117,8 +117,23 @@ def check(platform: Platform, target: str) -> list[Finding]:
         *(_pattern("admins", text, ARN, "ARN of a role or user", "arn:aws:iam::…:role/…") for text in platform.admins),
         *(_pattern("alerts", text, ADDRESS, "e-mail address", "name@example.com") for text in platform.alerts),
     ]
-    if platform.image:
+    managed = platform.runs_on == "managed"
+    if platform.image and managed:
+        example = "<account>.dkr.ecr.<region>.amazonaws.com/name@sha256:…"
+        found.append(_pattern("image", platform.image, ECR_IMAGE, "image in ECR with its digest", example))
+    elif platform.image:
         found.append(_pattern("image", platform.image, IMAGE, "image with its digest", "…/name@sha256:…"))
+    if platform.replica_region:
+        found.append(_pattern("replica_region", platform.replica_region, REGION, "region's name", "us-west-2"))
+    if len(platform.alerts) > MOST_ADDRESSES:
+        reason, fix = f"AWS tells at most {MOST_ADDRESSES} addresses", "use a mailing list"
+        found.append(Finding(Severity.ERROR, "alerts", f"{len(platform.alerts)} addresses", reason, fix))
+    if managed:
+        found += [
+            Finding(Severity.ERROR, key, str(getattr(platform, key)), "is of a cluster, and there is none", LEAVE_OUT)
+            for key in CLUSTER_ALONE
+            if getattr(platform, key) != getattr(USUAL, key)
+        ]
     if platform.runs_on == "cluster" and not platform.api_access:
         found.append(PRIVATE_API)
     return [finding for finding in found if finding]
@@ -143,8 +158,20 @@ def services(platform: Platform, target: str, zones: int) -> list[tuple[str, str
 
 
 ARN = r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+"
-ADDRESS = r"[^@\s]+@[^@\s]+\.[^@\s]+"
-IMAGE = r"[\w.-]+(:\d+)?(/[\w.-]+)+(:[\w.-]+)?@sha256:[0-9a-f]{64}"
+ADDRESS = r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+"
+IMAGE = r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[\w.-]+)?@sha256:[0-9a-f]{64}"
+"""An image by digest, with its registry."""
+ECR_IMAGE = r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[\w./-]+(:[\w.-]+)?@sha256:[0-9a-f]{64}"
+"""SageMaker pulls images from ECR alone (https://docs.aws.amazon.com/sagemaker/latest/dg/docker-containers.html)."""
+REGION = r"[a-z]{2}(-[a-z]+)+-\d"
+IDS = {"vpc": r"vpc-[0-9a-f]{8,17}", "subnet": r"subnet-[0-9a-f]{8,17}"}
+"""Ids as EC2 writes them: 17 digits, or 8 from before 2018."""
+MOST_ADDRESSES = 10
+"""Addresses that AWS tells of one alert
+(https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budgets_CreateBudget.html)."""
+CLUSTER_ALONE = ("api_access", "admins", "autoscaler", "lustre_gib", "lustre_throughput", "shared_files")
+"""Settings that mean nothing where there is no cluster."""
+LEAVE_OUT = "leave it out, or use runs_on: cluster"
 PRIVATE_API = Finding(
     Severity.WARNING,
     "api_access",
@@ -174,9 +201,7 @@ def _address_range(text: str) -> Finding | None:
 def _network(platform: Platform) -> list[Finding | None]:
     found: list[Finding | None] = []
     if platform.network:
-        found.append(
-            _pattern("network", platform.network, r"vpc-[0-9a-f]{8,17}", "id of a VPC", "vpc-0123456789abcdef0")
-        )
+        found.append(_pattern("network", platform.network, IDS["vpc"], "id of a VPC", "vpc-0123456789abcdef0"))
         if len(platform.private_subnets) < 2:
             given = " ".join(platform.private_subnets)
             reason = "an existing network needs the ids of private subnets in two zones or more"
@@ -187,7 +212,7 @@ def _network(platform: Platform) -> list[Finding | None]:
             reason = "belongs to an existing network, and none is named"
             found.append(Finding(Severity.ERROR, key, " ".join(subnets), reason, "set network, or leave it out"))
         for text in subnets:
-            found.append(_pattern(key, text, r"subnet-[0-9a-f]{8,17}", "id of a subnet", "subnet-0123456789abcdef0"))
+            found.append(_pattern(key, text, IDS["subnet"], "id of a subnet", "subnet-0123456789abcdef0"))
     return found
 
 

@@ -297,7 +297,7 @@ def fill(pattern: str, terms: Mapping[str, Any]) -> str:
 
 
 def _names(value: Any, handles: frozenset[str]) -> bool:
-    """Whether a value names one of these handles anywhere, also as the last part of an ARN."""
+    """Whether a value names one of these handles anywhere."""
     if isinstance(value, dict):
         return any(_names(item, handles) for item in value.values())
     if isinstance(value, list):

@@ -53,7 +53,7 @@ def signature(token: str) -> Signature:
         file = root / group.split(".")[0] / release / f"{name}.py"
         return _read(file.read_text(), name) if file.exists() else CUSTOM
     sources = [root] if folder == "index" else [root / folder, root / f"{folder}_"]
-    for source in [file for place in sources for file in sorted(place.glob(f"{_snake(name)}*.py"))]:
+    for source in [file for place in sources for file in sorted(place.glob(f"{snake(name)}*.py"))]:
         text = source.read_text()
         if f"'{token}'," in text:
             return _read(text, name)
@@ -91,5 +91,6 @@ def _stand_in(name: str, kind: str) -> Any:
     return f"{MADE_UP}{name}" if kind == "_builtins.str" else {}
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
+    """A name on the wire as Python has it."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
