@@ -222,8 +222,9 @@ class TestRefusals:
         assert caught.value.property_path == "name"
 
     def test_a_machine_without_an_image_of_eks(self) -> None:
-        with pytest.raises(pulumi.InputPropertyError):
+        with pytest.raises(pulumi.InputPropertyError, match="RTX-PRO-4500") as caught:
             decide(accelerator="RTX-PRO-4500:1")
+        assert caught.value.property_path == "accelerator"
 
     def test_a_zone_without_a_subnet(self) -> None:
         with pytest.raises(pulumi.InputPropertyError, match="no subnet in use1-az1") as caught:

@@ -160,7 +160,7 @@ TYPES = {
         outputs={"arn": _arn("internet-gateway"), "ownerId": "{account}"},
         refers={"vpcId": VPC},
         unique="vpcId",
-        held_by=f"{NAT}",
+        held_by=NAT,
     ),
     EIP: Type(
         calls=[
@@ -238,7 +238,6 @@ TYPES = {
         id="rtb-{hex17}",
         outputs={"arn": _arn("route-table"), "ownerId": "{account}", "routes": [], "propagatingVgws": []},
         replace="vpcId",
-        own={},
         refers={"vpcId": VPC},
         held_by=ASSOCIATION,
     ),
