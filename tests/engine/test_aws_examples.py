@@ -111,11 +111,18 @@ def test_a_block_is_launched_into_with_nothing_that_would_break_it(stack: Progra
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """A stack with a training pool, which the tests below edit one after the other."""
+    """A stack with a training pool and nothing else, which the tests below edit one after the other."""
     with programs.attached(tmp_path_factory.mktemp("edits") / "stack", DOUBLES, stacks=True) as program:
         configure(program, "us-east-1", {"train": TRAIN}, {})
         succeeded(program.up())
         yield program
+
+
+@pytest.fixture(scope="module")
+def first(trained: Program) -> set[str]:
+    """Ids of its cluster, its subnets and its training pool's node group, before any edit."""
+    kept = {one.id for token in (CLUSTER, SUBNET) for one in trained.cloud.of(token)}
+    return kept | {one.id for one in trained.cloud.of(GROUP) if one.name == "train"}
 
 
 KEPT: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
@@ -129,14 +136,14 @@ KEPT: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("edit", KEPT)
-def test_an_edit_keeps_the_training_pool_the_cluster_and_the_subnets(edit: str, trained: Program) -> None:
-    kept = {one.id for token in (CLUSTER, SUBNET) for one in trained.cloud.of(token)}
-    kept |= {one.id for one in trained.cloud.of(GROUP) if one.name == "train"}
+def test_an_edit_keeps_the_training_pool_the_cluster_and_the_subnets(
+    edit: str, trained: Program, first: set[str]
+) -> None:
     pools, more = KEPT[edit]
     configure(trained, "us-east-1", pools, {"nat": "per_zone", "api_access": "", "versions": "{}", **more})
     run = succeeded(trained.up())
     assert run.steps
-    assert kept <= {one.id for one in trained.cloud.resources}
+    assert first <= {one.id for one in trained.cloud.resources}
     assert not succeeded(trained.up()).steps
 
 
