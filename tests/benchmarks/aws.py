@@ -18,7 +18,8 @@ RUNS = 7
 IMAGE = f"123456789012.dkr.ecr.us-east-1.amazonaws.com/workload@sha256:{'a' * 64}"
 TRAIN = {"accelerator": "H100:8", "nodes": 4, "zones": ["use1-az1"]}
 SERVE = {"accelerator": "L4:1", "nodes": 6, "min_nodes": 0, "capacity": "spot", "fabric": "none"}
-SIZES = (1, 8, 20, 45)
+ZONES = ("use1-az1", "use1-az2", "use1-az4")
+SIZES = (1, 8, 24, 64)
 """Pools of a growing stack: the largest has about a thousand resources."""
 
 
@@ -54,8 +55,11 @@ def _growth(folder: Path) -> Figure:
     points: list[tuple[int, float]] = []
     for count in SIZES:
         with programs.attached(folder / str(count), DOUBLES, stacks=True) as program:
-            _configure(program, {f"serve-{number}": SERVE for number in range(count)})
-            resources = program.preview().changes["create"]
+            each = {**SERVE, "nodes": 1}
+            _configure(program, {f"serve-{n}": {**each, "zones": [ZONES[n % len(ZONES)]]} for n in range(count)})
+            planned = program.preview()
+            assert planned.ok, planned.output
+            resources = planned.changes["create"]
             points.append((resources, median(_preview(program) for _ in range(3))))
     sizes, times = zip(*points, strict=True)
     slope = linear_regression([*map(math.log, sizes)], [*map(math.log, times)]).slope
