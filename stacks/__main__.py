@@ -8,7 +8,7 @@ import pulumi
 import settings
 from blueprints import planning
 
-PROVISIONED = ("local", "aws")
+PROVISIONED = ("local", "private", "aws")
 
 
 def main() -> None:
@@ -18,15 +18,15 @@ def main() -> None:
         pulumi.RunError: the settings or the args of a component break a rule, or the plan does not fit.
     """
     chosen = settings.read()
-    decided = planning.decide(chosen)
-    export(planning.outputs(decided))
+    planned = planning.decide(chosen)
+    export(planning.outputs(planned.plan))
     if chosen.target not in PROVISIONED:
         if not pulumi.runtime.is_dry_run():
             raise pulumi.RunError(f"target {chosen.target} is planned, but not provisioned yet; use `pulumi preview`")
         return
     blueprint = import_module(f"blueprints.{chosen.target}")  # alone: the SDKs of clouds are large, and extras
     try:
-        export(blueprint.build(chosen, decided))
+        export(blueprint.build(chosen, planned))
     except pulumi.InputPropertyError as error:
         raise pulumi.RunError(f"{error.property_path}: {error.reason}") from None
 

@@ -15,7 +15,9 @@ from accelstack.plan.machines import CLOUDS
 from accelstack.plan.request import SETTINGS
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
 
-TARGETS = ("local", *CLOUDS)
+SECRETS = ("registry_password", "backup_credentials")
+"""Keys that blueprints read by themselves, and that must be marked secret."""
+TARGETS = ("local", "private", *CLOUDS)
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,17 @@ def read() -> Settings:
     prefix = f"{pulumi.get_project()}:"
     given = {**get_config_env(), **CONFIG.get()}
     own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
-    values, problems = parse(own, pulumi.get_stack())
+    values, problems = parse({key: own[key] for key in own if key not in SECRETS}, pulumi.get_stack())
+    problems += [
+        f"  {key}: is no secret yet, and would be shown; set it with `pulumi config set --secret {key}`"
+        for key in own
+        if key in SECRETS and not is_config_secret(f"{prefix}{key}")
+    ]
     problems += [
         f"  {key}: is marked secret, but settings are shown in diffs; set it without --secret, and give credentials "
         "through the storage's own environment variables"
         for key in own
-        if is_config_secret(f"{prefix}{key}")
+        if key not in SECRETS and is_config_secret(f"{prefix}{key}")
     ]
     if problems:
         raise pulumi.RunError("\n".join(["the stack's configuration cannot be used:", *problems]))
@@ -103,7 +110,7 @@ def parse(given: dict[str, Any], stack: str) -> tuple[dict[str, Any], list[str]]
     values["plan"] = {}
     for key in given.keys() & set(SETTINGS):
         try:
-            table = key in ("pools", "versions") or given[key].startswith("[")
+            table = key in ("pools", "versions") or given[key].startswith(("[", "{"))
             values["plan"][key] = json.loads(given[key]) if table else given[key]
         except ValueError:
             problems.append(f"  {key}: {given[key]!r} is no table; write it into Pulumi.{stack}.yaml as one")

@@ -29,6 +29,8 @@ BIN = ROOT / ".tools" / "bin"
 HOME = ROOT / ".accelstack"
 PASSPHRASE = HOME / "passphrase"
 STATE = HOME / "state"
+OWN_SECRETS = ("local", "private")
+"""Targets without a cloud's key service: a passphrase keeps their secrets."""
 
 
 class Stack:
@@ -41,7 +43,7 @@ class Stack:
 
     @property
     def secrets_provider(self) -> str:
-        """Where the stack's secrets are kept: its file's `secretsprovider`, else the passphrase of the local target.
+        """Where the stack's secrets are kept: its file's `secretsprovider`, else under the checkout's passphrase.
 
         Raises:
             SystemExit: a stack of a cloud names none.
@@ -49,7 +51,7 @@ class Stack:
         named = re.search(r"^secretsprovider:\s*(\S+)", self.settings, re.MULTILINE)
         if named:
             return named.group(1)
-        if self.target != "local":
+        if self.target not in OWN_SECRETS:
             raise SystemExit(
                 f"error: {self.file.relative_to(ROOT)} names no secretsprovider; the secrets of a {self.target} "
                 "stack belong under a cloud's key: add `secretsprovider: awskms://alias/NAME?region=REGION` (or "
@@ -165,14 +167,15 @@ def clear_stale_locks(stack: Stack, environment: Mapping[str, str]) -> bool:
 def recover(stack: Stack, environment: Mapping[str, str]) -> None:
     """Makes good what a killed `pulumi` left in the state: its lock, and its notes of what it was creating.
 
-    On this machine the next `up` finds what was half created, and `down` removes it, so the notes can go. In a cloud
-    they are all that tells of things which cost money, and the engine would make them a second time.
+    On this machine and in a private cluster the next `up` finds what was half created, and `down` removes it, so the
+    notes can go. In a cloud they are all that tells of things which cost money, and the engine would make them a second
+    time.
 
     Raises:
         SystemExit: there are such notes of a cloud.
     """
     cleared = clear_stale_locks(stack, environment)
-    if stack.target == "local":
+    if stack.target in OWN_SECRETS:
         if cleared:
             pulumi(["refresh", "--stack", stack.name, "--yes", "--clear-pending-creates"], environment, capture=True)
         return

@@ -26,6 +26,108 @@ class Pool(TypedDict):
     """Main memory of a node, in GiB."""
 
 
+class Taint(TypedDict):
+    """A taint that keeps other pods off a pool's nodes."""
+
+    key: str
+    """Such as `nvidia.com/gpu`."""
+    value: str
+    """Empty where it has none."""
+    effect: str
+    """`NoSchedule`, `NoExecute` or `PreferNoSchedule`."""
+
+
+class HostFolder(TypedDict):
+    """A folder that a container sees."""
+
+    host_path: str
+    """On the node; empty for one that the pod's containers share."""
+    mount_path: str
+    """In the container."""
+
+
+class FabricDaemon(TypedDict):
+    """A container that a fabric needs beside each pod's own."""
+
+    name: str
+    """Of the container."""
+    component: str
+    """The component of the versions table that its image is."""
+    command: str
+    """As a shell takes it."""
+    capabilities: list[str]
+    """Linux capabilities that it needs."""
+    folders: list[HostFolder]
+    """What it sees beside its image."""
+
+
+class PodFabric(TypedDict):
+    """What a pod that has all the accelerators of its node needs for the fabric to be used."""
+
+    name: str
+    """Such as `efa`, or `none`."""
+    resources: dict[str, str]
+    """Extended resources and huge pages, by name."""
+    claims: dict[str, str]
+    """Device classes and counts that it claims instead, where devices are allocated dynamically."""
+    annotations: dict[str, str]
+    """Of the pod."""
+    environment: dict[str, str]
+    """Variables of the program."""
+    script: str
+    """Script on the node that is sourced before the program; empty if none."""
+    folders: list[HostFolder]
+    """What the program sees beside its image."""
+    daemon: NotRequired[FabricDaemon]
+    """Left out where the fabric needs none."""
+    shared_memory: str
+    """Size of /dev/shm, such as `16Gi`; empty for the usual 64 MiB."""
+    capabilities: list[str]
+    """Linux capabilities that the program needs."""
+    compute_domain: bool
+    """Whether each job claims a ComputeDomain of NVIDIA's DRA driver, for NVLink between nodes."""
+    floor_gbs: float
+    """Least bus bandwidth of a healthy all-reduce, in GB/s; 0 where no source gives one."""
+
+
+class ClusterPool(Pool):
+    """A pool as Kubernetes knows it: how its nodes are told apart, and what a pod on them asks for."""
+
+    name: str
+    """In its stack."""
+    min_nodes: int
+    """Fewest nodes, 0 where it scales from none."""
+    capacity: str
+    """`on_demand`, `spot`, `reservation`, `block` or `flex_start`."""
+    architecture: str
+    """`x86_64` or `arm64`."""
+    resource: str
+    """Extended resource of the accelerator, such as `nvidia.com/gpu`; empty for `cpu`."""
+    labels: dict[str, str]
+    """Labels that all its nodes have, and no other pool's."""
+    taints: list[Taint]
+    """Of all its nodes."""
+    zones: list[str]
+    """Zones that it may span, as the nodes' `topology.kubernetes.io/zone` says; empty where nodes have none."""
+    topology: list[str]
+    """Labels of its nodes, widest first, that tell how near nodes are; the last is `kubernetes.io/hostname`."""
+    pod_fabric: PodFabric
+    """What pods on it ask for so that the fabric is used."""
+
+
+class StoreAccess(TypedDict):
+    """How pods reach the object store."""
+
+    uri: pulumi.Input[str]
+    """fsspec URI of its root as pods see it, without a trailing slash; `file:///store` where a volume is mounted."""
+    environment: dict[str, pulumi.Input[str]]
+    """Plain variables, such as AWS_ENDPOINT_URL."""
+    secret: NotRequired[pulumi.Input[str]]
+    """Secret in the pods' namespace whose keys become variables; left out where the pods' identity is enough."""
+    claim: NotRequired[pulumi.Input[str]]
+    """Persistent volume claim in the pods' namespace, mounted at `/store`."""
+
+
 class ModelVersion(TypedDict):
     """One version of a model in a registry: what serving pins, promotion moves and rollback restores."""
 

@@ -16,6 +16,7 @@ from settings import Settings
 
 from blueprints import aws_cluster, aws_managed
 from blueprints.outputs import Outputs, of_store
+from blueprints.planning import Planned
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK_TAG = "accelstack:stack"
@@ -36,8 +37,9 @@ class Base:
     opts: pulumi.ResourceOptions
 
 
-def build(chosen: Settings, decided: Plan) -> Outputs:
+def build(chosen: Settings, planned: Planned) -> Outputs:
     """The stack, in the account of the credentials at hand."""
+    decided = planned.plan
     if decided.request is None:
         raise pulumi.RunError("the plan has no request")
     base = _base(decided.request, decided)
@@ -54,8 +56,10 @@ def build(chosen: Settings, decided: Plan) -> Outputs:
             },
             base.opts,
         )
-    half = aws_managed if asked.runs_on == "managed" else aws_cluster
-    outputs, files = half.build(chosen, decided, base)
+    if asked.runs_on == "managed":
+        outputs, files = aws_managed.build(chosen, decided, base)
+    else:
+        outputs, files = aws_cluster.build(chosen, planned, base)
     return {
         **of_store(base.store, replica=base.store.replica_uri, **files),
         "images": {"repository": base.images.uri, "workload": base.images.image},

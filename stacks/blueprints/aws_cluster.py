@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pulumi
+import pulumi_kubernetes as kubernetes
 from accelstack import aws, k8s
-from accelstack.aws import in_cluster, pools
+from accelstack.aws import in_cluster, policies, pools
+from accelstack.contracts import Chart, StoreAccess
 from accelstack.plan.accelerators import KINDS
 from accelstack.plan.naming import CLUSTER
 from accelstack.plan.plan import USUAL_SYSTEM, Plan
@@ -14,15 +17,22 @@ from accelstack.plan.pool import PoolPlan
 from accelstack.plan.request import SYSTEM
 from settings import Settings
 
+from blueprints import kubernetes as workloads
+from blueprints.kubernetes import Access, Ground
 from blueprints.outputs import Outputs, of_cluster
+from blueprints.planning import Planned
 
 if TYPE_CHECKING:
     from blueprints.aws import Base
 
+POD_IDENTITY = "169.254.170.23/32"
+"""Where EKS Pod Identity gives pods their credentials
+(https://docs.aws.amazon.com/eks/latest/userguide/pod-id-agent-setup.html)."""
 
-def build(_chosen: Settings, decided: Plan, base: Base) -> tuple[Outputs, Outputs]:
-    """The outputs of the cluster, and those of its file systems."""
-    asked = base.request.platform
+
+def build(chosen: Settings, planned: Planned, base: Base) -> tuple[Outputs, Outputs]:
+    """The outputs of the cluster and its workloads, and those of its file systems."""
+    decided, asked = planned.plan, base.request.platform
     cluster = aws.Cluster(
         CLUSTER,
         {
@@ -54,9 +64,50 @@ def build(_chosen: Settings, decided: Plan, base: Base) -> tuple[Outputs, Output
     # what AWS's API alone makes comes first: the cluster's own may be out of reach from here
     before = [served, *(group.cluster for group in groups.values()), *files.values()]
     reached = pulumi.Output.all(cluster.kubeconfig, *before).apply(lambda parts: parts[0])
-    _inside(decided, base, cluster, served, reached, elastic)
+    provider = kubernetes.Provider(
+        "inside", kubeconfig=reached, skip_update_unreachable=True, upsert_existing_objects=True
+    )
+    inside = pulumi.ResourceOptions(providers=[provider])
+    charts, manifests = _in_cluster(decided, base, cluster, served, elastic)
+    ground = Ground(
+        name=base.request.name,
+        opts=inside,
+        kubeconfig=reached,
+        pools=[pools.in_kubernetes(pool) for pool in decided.pools],
+        store=base.store.uri,
+        access=lambda spaces: _access(base, served, spaces),
+        add_ons=planned.add_ons,
+        egress=[{"cidr": POD_IDENTITY, "ports": [80]}],
+        image=base.images.image.apply(str),  # the workload image is built, or named: there always is one
+        charts=charts,
+        manifests=manifests,
+    )
     described = [{"name": pool.name, **pools.described(pool)} for pool in decided.pools]
-    return of_cluster(cluster, described), files
+    return {**of_cluster(cluster, described), **workloads.build(chosen, base.request.inside, ground)}, files
+
+
+def _access(base: Base, cluster: pulumi.Output[str], spaces: Mapping[str, k8s.Namespace]) -> Mapping[str, Access]:
+    """The stack's bucket, by a role for the pods of each namespace."""
+    allowed = pulumi.Output.all(base.store.arn, base.store.key_arn).apply(
+        lambda arns: policies.document([*policies.bucket_access(arns[0], [""], write=True), *policies.key_use(arns[1])])
+    )
+    access: StoreAccess = {"uri": base.store.uri, "environment": {}}
+    return {
+        use: Access(
+            aws.Role(
+                f"{use}-pods",
+                {
+                    "cluster": cluster,
+                    "namespace": space.namespace,
+                    "service_account": space.service_account,
+                    "policy": allowed,
+                },
+                base.opts,
+            ).service_account,
+            access,
+        )
+        for use, space in spaces.items()
+    }
 
 
 def _pool(pool: PoolPlan, decided: Plan, base: Base, cluster: aws.Cluster) -> aws.PoolArgs:
@@ -85,15 +136,10 @@ def _pool(pool: PoolPlan, decided: Plan, base: Base, cluster: aws.Cluster) -> aw
     }
 
 
-def _inside(
-    decided: Plan,
-    base: Base,
-    cluster: aws.Cluster,
-    served: pulumi.Output[str],
-    kubeconfig: pulumi.Output[str],
-    elastic: list[PoolPlan],
-) -> None:
-    """Device plugins and the autoscaler, with what they need of AWS."""
+def _in_cluster(
+    decided: Plan, base: Base, cluster: aws.Cluster, served: pulumi.Output[str], elastic: list[PoolPlan]
+) -> tuple[list[Chart], list[dict[str, Any]]]:
+    """Device plugins and the autoscaler as charts and manifests, with what they need of AWS made."""
     charts = in_cluster.device_plugins(decided.pools, decided.versions)
     manifests: list[dict[str, Any]] = []
     if base.request.platform.autoscaler == "karpenter":
@@ -117,7 +163,7 @@ def _inside(
         charts.append(
             in_cluster.cluster_autoscaler(served, base.request.region, autoscaler.service_account, decided.versions)
         )
-    k8s.AddOns("inside", {"kubeconfig": kubeconfig, "charts": charts, "manifests": manifests})
+    return charts, manifests
 
 
 def _files(decided: Plan, base: Base, cluster: aws.Cluster) -> Outputs:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pulumi
 from accelstack import local
-from accelstack.plan.plan import Plan
 from settings import Settings
 
 from blueprints.outputs import Outputs, of_cluster, of_store, of_workloads
+from blueprints.planning import Planned
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def build(chosen: Settings, _decided: Plan) -> Outputs:
+def build(chosen: Settings, _planned: Planned) -> Outputs:
     """The stack, in the checkout's own folder for it: trains on this machine and serves what comes of it."""
     folder = ROOT / ".accelstack" / "stacks" / pulumi.get_stack()
     network = local.Network("network", {"rest_port": chosen.rest_port, "grpc_port": chosen.grpc_port})

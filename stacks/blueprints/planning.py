@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from accelstack.local import planning as local
-from accelstack.plan import export, machines
+from accelstack.plan import addons, adoption, export, machines
 from accelstack.plan import plan as plans
 from accelstack.plan.findings import errors
 from accelstack.plan.plan import Plan
 from settings import Settings
 
+if TYPE_CHECKING:
+    from accelstack.private.planning import Decided as Existing
 
-def decide(chosen: Settings) -> Plan:
+BROUGHT = {"aws": ("device_plugin", "efa_device_plugin")}
+"""Add-ons that a cloud's own charts are, by target."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a stack comes to, before its first resource."""
+
+    plan: Plan
+    existing: Existing | None = None
+    """What was read of a cluster that is there already; None on targets that make their own."""
+    add_ons: dict[str, str] = field(default_factory=dict)
+    """Versions of the add-ons to install in the cluster, and of their parts."""
+
+
+def decide(chosen: Settings) -> Planned:
     """The plan of the settings, printed in previews.
 
     Raises:
@@ -27,7 +45,8 @@ def decide(chosen: Settings) -> Plan:
     except ValueError as error:
         raise pulumi.RunError(f"ACCELSTACK_PRICES: {error}") from None
     given = {"name": f"{pulumi.get_project()}-{pulumi.get_stack()}", **chosen.plan}
-    decided = local.plan(given) if chosen.target == "local" else plans.plan(given)
+    planned = _planned(chosen.target, given)
+    decided = planned.plan
     wrong = errors(decided.findings)
     if wrong:
         lines = [f"  {finding}" for finding in wrong]
@@ -37,7 +56,53 @@ def decide(chosen: Settings) -> Plan:
         from accelstack.report import plans as shown
 
         pulumi.log.info("\n" + layout.text(shown.plan(decided)))
-    return decided
+    return planned
+
+
+def _planned(target: str, given: dict[str, Any]) -> Planned:
+    match target:
+        case "local":
+            return Planned(local.plan(given))
+        case "private":
+            from accelstack.private import planning as private  # only here: it reads a cluster
+
+            existing = private.decide(given)
+            wanted = _add_ons(existing.plan)
+            owner = add_ons_name(str(given["name"]))
+            if existing.inventory is None or existing.plan.request is None:
+                return Planned(existing.plan, existing, wanted)
+            own = [home for home, part_of in existing.inventory.homes.items() if part_of == owner]
+            decided = adoption.decide(existing.inventory, wanted, own)
+            plan = plans.with_findings(existing.plan, decided.findings)
+            return Planned(plan, existing, addons.pins(decided.install, target, wanted))
+        case _:
+            plan = plans.plan(given)
+            return Planned(plan, add_ons=_add_ons(plan))
+
+
+def add_ons_name(stack: str) -> str:
+    """Name of the component that installs a stack's add-ons: its own are told from others' by it."""
+    return f"{stack}-add-ons"
+
+
+def _add_ons(plan: Plan) -> dict[str, str]:
+    """The add-ons that a plan's cluster needs, with the versions of their parts."""
+    request = plan.request
+    if request is None or request.platform.runs_on == "managed":
+        return {}
+    asked = request.inside
+    names = addons.needed(
+        pools=plan.pools,
+        versions=plan.versions,
+        serves=bool(asked.serving or asked.wait_minutes),
+        observability=asked.observability,
+        backup=bool(asked.backup),
+        gateway=bool(asked.gateway or asked.gateway_class),
+        issuer=bool(asked.issuer),
+        scale_on_queue=bool(asked.max_replicas) and asked.scale_on == "queue",
+        brought=BROUGHT.get(request.target, ()),
+    )
+    return addons.pins(names, request.target, plan.versions)
 
 
 def outputs(decided: Plan) -> dict[str, pulumi.Input[Any]]:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,6 +19,7 @@ import yaml
 
 from tests.engine.double.cloud import Cloud
 from tests.engine.double.faults import Faults
+from tests.engine.double.kubernetes.provider import ClusterDouble
 from tests.engine.double.server import Double
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -92,7 +93,7 @@ class Program:
     """A project of one program, its state beside it, and the doubles that it meets."""
 
     path: Path
-    doubles: dict[str, Double]
+    doubles: dict[str, Double | ClusterDouble]
     providers: str
     """The doubles' addresses, for PULUMI_DEBUG_PROVIDERS."""
     settings: Path
@@ -103,7 +104,16 @@ class Program:
     @property
     def cloud(self) -> Cloud:
         """What exists in AWS."""
-        return self.doubles["aws"].cloud
+        double = self.doubles["aws"]
+        assert isinstance(double, Double)
+        return double.cloud
+
+    @property
+    def cluster(self) -> ClusterDouble:
+        """The provider of Kubernetes, where it was attached with an API server."""
+        double = self.doubles["kubernetes"]
+        assert isinstance(double, ClusterDouble)
+        return double
 
     @property
     def faults(self) -> Faults:
@@ -126,9 +136,9 @@ class Program:
             "PULUMI_SKIP_UPDATE_CHECK": "true",
         }
 
-    def write(self, text: str) -> None:
-        """Sets the program: its text after `import pulumi` and `import pulumi_aws as aws`."""
-        (self.path / "__main__.py").write_text(HEADER + textwrap.dedent(text))
+    def write(self, text: str, header: str = HEADER) -> None:
+        """Sets the program: its text after `import pulumi` and `import pulumi_aws as aws`, or another beginning."""
+        (self.path / "__main__.py").write_text(header + textwrap.dedent(text))
 
     def configure(self, **values: str) -> None:
         """Sets configuration: the project's own, or `aws__region="us-west-2"` with two underscores for a colon."""
@@ -227,11 +237,22 @@ class Program:
 
 
 @contextmanager
-def attached(path: Path, names: Sequence[str] = ("aws",), *, stacks: bool = False) -> Iterator[Program]:
+def attached(
+    path: Path,
+    names: Sequence[str] = ("aws",),
+    *,
+    stacks: bool = False,
+    kubernetes: Path | None = None,
+    charts: Mapping[str, Path] | None = None,
+) -> Iterator[Program]:
     """A new project in a folder, with a double for each of these providers; ends them afterwards.
 
     Args:
         stacks: whether it is this project's own program instead of one that the test writes.
+        kubernetes: kubeconfig of a real API server. With it, provider `kubernetes` works on the cluster that the
+            program's kubeconfig leads to when that is on this machine, and on this one in the place of any other, such
+            as a cluster that the double of a cloud made. Without it, the provider's objects are in memory.
+        charts: folders of Helm charts by name, which are then installed by helm.
     """
     path.mkdir(parents=True, exist_ok=True)
     (path / "state").mkdir()
@@ -250,7 +271,8 @@ def attached(path: Path, names: Sequence[str] = ("aws",), *, stacks: bool = Fals
         (path / "Pulumi.yaml").write_text("name: test\nruntime: python\n")
     settings = (path / "stacks" if stacks else path) / "Pulumi.test.yaml"
     with ExitStack() as stack:
-        doubles = {name: Double(name) for name in names}
+        cluster = {"kubernetes": ClusterDouble(kubernetes, charts)} if kubernetes else {}
+        doubles = {name: cluster.get(name) or Double(name) for name in names}
         addresses = [stack.enter_context(double.serving()) for double in doubles.values()]
         program = Program(path, doubles, ",".join(addresses), settings, "accelstack" if stacks else "test")
         result = program.pulumi("stack", "init", "test")

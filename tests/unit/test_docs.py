@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import accelstack.aws
+import accelstack.k8s
+import accelstack.private
 import pytest
 import yaml
-from accelstack.plan import plan, platform
+from accelstack.plan import inside, plan, platform, private
 from accelstack.plan.findings import errors
 from accelstack.plan.request import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 AWS = (ROOT / "docs" / "aws.md").read_text()
+KUBERNETES = (ROOT / "docs" / "kubernetes.md").read_text()
 
 
 def prose(text: str) -> str:
@@ -46,13 +49,30 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_component_is_said_to_be_verified() -> None:
     listed = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "verified.md").read_text()))
-    components = {name for name in accelstack.aws.__all__ if not name.endswith("Args")}
-    assert not components - listed
+    offered = [*accelstack.aws.__all__, *accelstack.k8s.__all__, *accelstack.private.__all__]
+    plain = {"Canary", "Egress", "Team", "Thresholds"}
+    assert not {name for name in offered if not name.endswith("Args")} - plain - listed
 
 
 def test_every_setting_of_the_platform_is_explained() -> None:
     table = re.findall(r"^\| `(\w+)` \|", AWS, flags=re.MULTILINE)
-    assert [name for name in table if name in platform.KEYS] == [*platform.KEYS]
+    assert [name for name in table if name in platform.KEYS] == [
+        name for name in platform.KEYS if name not in platform.EXISTING
+    ]
+
+
+def test_every_setting_of_a_cluster_is_explained() -> None:
+    settings = KUBERNETES.partition("## Settings")[2].partition("\n## ")[0]
+    table = re.findall(r"^\| `(\w+)` \|", settings, flags=re.MULTILINE)
+    assert table == [*platform.EXISTING, *inside.KEYS]
+
+
+def test_the_private_stack_of_the_checkout_is_shown_as_it_is() -> None:
+    shown = next(text for text in blocks(KUBERNETES, "yaml") if text.startswith("# stacks/"))
+    path = ROOT / shown.splitlines()[0].removeprefix("# ")
+    assert yaml.safe_load(path.read_text()) == yaml.safe_load(shown)
+    config = {key.removeprefix("accelstack:"): value for key, value in yaml.safe_load(shown)["config"].items()}
+    assert not errors(private.decide(config, None).plan.findings)
 
 
 STACKS = [text for text in blocks(AWS, "yaml") if text.startswith("#")]

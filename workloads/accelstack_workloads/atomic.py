@@ -53,8 +53,9 @@ def new_folder(target: Path, marker: str) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
-        for path in partial.iterdir():
-            _sync(path)
+        for path in partial.rglob("*"):
+            if path.is_file():
+                _sync(path)
         if target.exists():
             target.rename(replaced)
         try:

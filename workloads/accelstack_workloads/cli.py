@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 registry_app = typer.Typer(help="Prepares the model registry, and checks what is in it.", no_args_is_help=True)
 app.add_typer(registry_app, name="registry")
+cluster_app = typer.Typer(help="What the pods of a cluster's jobs run.", no_args_is_help=True)
+app.add_typer(cluster_app, name="cluster")
 
 ModelOption = Annotated[Path, typer.Option("--model", help="Model directory, such as the RUN/model of `train`.")]
 DataOption = Annotated[Path, typer.Option("--data", help="Folder that `prepare` wrote.")]
@@ -168,16 +170,95 @@ def registry_verify(
     Example: registry verify --registry sqlite:///models.db --name digits --version 1
     """
     from accelstack_workloads import registry as step
+    from accelstack_workloads.errors import NotVerifiedError
 
     try:
         found = step.verify(registry, name, version)
-    except step.NotVerifiedError as error:
+    except NotVerifiedError as error:
         print(f"not verified: {error}", file=sys.stderr)
         raise typer.Exit(EXIT_NOT_VERIFIED) from error
     if as_json:
         _print_json(found)
     else:
         print(f"verified: {name} version {version}, {found['digest']}, at {found['uri']}")
+
+
+@app.command()
+def fetch(
+    uri: Annotated[str, typer.Option(help="Path or fsspec URI of a version's directory.")],
+    digest: Annotated[str, typer.Option(help="sha256:… of it.")],
+    out: Annotated[Path, typer.Option(help="Where the directory shall be.")],
+) -> None:
+    """Copies a model version to where a server reads it; exits with status 4 if its files have another digest.
+
+    Any directory will do: without a model's two files in it, the digest is over all of its files.
+
+    Example: fetch --uri s3://bucket/models/digits/0123456789ab --digest sha256:… --out model
+    """
+    from accelstack_workloads import fetch as step
+    from accelstack_workloads.errors import NotVerifiedError
+
+    try:
+        copied = step.fetch(uri, digest, out)
+    except NotVerifiedError as error:
+        print(f"not verified: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_NOT_VERIFIED) from error
+    print(f"fetched: {digest} into {out}" if copied else f"unchanged: {digest} in {out}")
+
+
+@cluster_app.command("train")
+def cluster_train(
+    dataset: Annotated[str, typer.Option(help="'digits', or the URI of a picture folder.")],
+    epochs: Annotated[int, typer.Option(help="Passes over the training pictures.")],
+    batch_size: Annotated[int, typer.Option(help="Pictures per step, over all processes together.")],
+    learning_rate: Annotated[float, typer.Option(help="Highest value of the one-cycle schedule.")],
+    seed: Annotated[int, typer.Option(help="Decides first weights, order and augmentation.")],
+    nodes: Annotated[int, typer.Option(help="Pods that train together.")],
+    processes: Annotated[int, typer.Option(help="Processes in each.")],
+    rendezvous: Annotated[str, typer.Option(help="HOST:PORT at which they meet, in the first pod.")],
+    store: Annotated[str, typer.Option(help="fsspec URI of the object store.")],
+    run_id: Annotated[str, typer.Option(help="Identity of the run: what is done is not repeated.")],
+    model: Annotated[str, typer.Option(help="Name of the model.")],
+    registry: Annotated[str, typer.Option(help="Model registry that counts versions; none if left out.")] = "",
+    min_nodes: Annotated[int | None, typer.Option(help="Pods that go on while a lost one is replaced.")] = None,
+) -> None:
+    """Trains in one pod of a gang, and goes on from the newest checkpoint in the store.
+
+    The pod's number is JOB_COMPLETION_INDEX. The first pod leaves the result in the file named by
+    ACCELSTACK_RESULT_FILE, else in /dev/termination-log. Exit status 3 after SIGTERM, with a checkpoint saved.
+
+    Example: cluster train --dataset digits --epochs 20 --batch-size 64 --learning-rate 0.005 --seed 0 --nodes 2
+    --processes 8 --rendezvous job-workers-0-0.job:29500 --store s3://bucket --run-id 0123456789ab --model digits
+    """
+    from accelstack_workloads import cluster_job
+
+    options = {
+        "--epochs": str(epochs),
+        "--batch-size": str(batch_size),
+        "--learning-rate": str(learning_rate),
+        "--seed": str(seed),
+    }
+    least = nodes if min_nodes is None else min_nodes
+    job = cluster_job.Job(dataset, options, nodes, least, processes, rendezvous, store, run_id, model, registry)
+    _exit(cluster_job.train(job))
+
+
+@cluster_app.command("probe")
+def cluster_probe(
+    nodes: Annotated[int, typer.Option(help="Pods that measure together.")],
+    processes: Annotated[int, typer.Option(help="Processes in each, one for an accelerator.")],
+    rendezvous: Annotated[str, typer.Option(help="HOST:PORT at which they meet, in the first pod.")],
+    megabytes: Annotated[int | None, typer.Option(help="Largest tensor, in MiB; else 1024, or 64 on CPUs.")] = None,
+) -> None:
+    """Measures how fast the pods of a job all-reduce a tensor; prints one line of JSON, the same in each.
+
+    The first pod also leaves it in the file named by ACCELSTACK_RESULT_FILE, else in /dev/termination-log.
+
+    Example: cluster probe --nodes 2 --processes 8 --rendezvous job-workers-0-0.job:29500
+    """
+    from accelstack_workloads import probe
+
+    _print_json(probe.run(nodes, processes, rendezvous, megabytes))
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,28 @@ def digest(folder: Path) -> str:
     Raises:
         WorkloadError: a file is missing or cannot be read.
     """
+    return _total(folder, (DESCRIPTION, WEIGHTS))
+
+
+def folder_digest(folder: Path) -> str:
+    """The digest of a directory: of a model's files where it has them, else of all files in it, in the same way.
+
+    Raises:
+        WorkloadError: a file cannot be read.
+    """
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return _total(folder, identifying(path.relative_to(folder).as_posix() for path in files))
+
+
+def identifying(names: Iterable[str]) -> list[str]:
+    """Which of a directory's files, by their paths in it, its digest is over, in that order."""
+    found = sorted(names)
+    return [DESCRIPTION, WEIGHTS] if {DESCRIPTION, WEIGHTS} <= {*found} else found
+
+
+def _total(folder: Path, names: Iterable[str]) -> str:
     total = hashlib.sha256()
-    for name in (DESCRIPTION, WEIGHTS):
+    for name in names:
         try:
             with (folder / name).open("rb") as file:
                 total.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,50 @@ def digest_at(uri: str) -> str | None:
         except FileNotFoundError:
             return None
         return digest(Path(folder))
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files below a URI.
+
+    Attributes:
+        uri: of the directory.
+        sizes: in bytes, by the file's path in the directory.
+    """
+
+    uri: str
+    sizes: dict[str, int]
+
+    def copy(self, names: Sequence[str], folder: Path) -> None:
+        """Copies some of them into a local folder, in which they keep their paths.
+
+        Raises:
+            WorkloadError: the store cannot be read.
+        """
+        fs, root = _filesystem(self.uri)
+        targets = [folder / name for name in names]
+        for target in targets:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        with _storage(self.uri):
+            fs.get([f"{root.rstrip('/')}/{name}" for name in names], [str(target) for target in targets])
+
+
+def files_at(uri: str) -> Files:
+    """The files below a URI, however deep; none where there is no such directory.
+
+    Raises:
+        WorkloadError: the store cannot be read.
+    """
+    fs, root = _filesystem(uri)
+    start = root.rstrip("/") + "/"
+    with _storage(uri):
+        try:
+            found = fs.find(root, detail=True)
+        except FileNotFoundError:
+            found = {}
+    sizes = {path.removeprefix(start): int(about["size"] or 0) for path, about in found.items()}
+    # object stores may hold empty objects in place of folders
+    return Files(uri, {path: size for path, size in sizes.items() if path and not path.endswith("/") and path != root})
 
 
 def _filesystem(uri: str) -> tuple[Any, str]:

@@ -12,10 +12,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accelstack_workloads import model_store
-from accelstack_workloads.errors import WorkloadError
+from accelstack_workloads.errors import NotVerifiedError, WorkloadError
 from accelstack_workloads.model_files import describe, digest
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SQLITE = "sqlite:///"
+HTTP = ("http://", "https://")
 DIGEST_TAG = "digest"
 
 
@@ -45,7 +46,7 @@ def register(model: Path, name: str, registry: str, store: str, evaluation: Path
     Args:
         model: the model directory.
         name: of the registered model.
-        registry: SQLAlchemy URI of the database, such as `sqlite:////srv/models.db`.
+        registry: SQLAlchemy URI of the database, such as `sqlite:////srv/models.db`, or URL of an MLflow server.
         store: path or fsspec URI below which the copy goes, at `<name>/<first 12 hex digits of the digest>`.
         evaluation: an `evaluation.json` of this model, whose accuracy becomes a tag of the version.
 
@@ -95,10 +96,6 @@ def verify(registry: str, name: str, version: str) -> dict[str, str]:
     return {"name": name, "version": version, "digest": actual, "uri": source}
 
 
-class NotVerifiedError(Exception):
-    """A model version is missing, or its files are not the registered ones."""
-
-
 @contextmanager
 def _open(registry: str) -> Iterator[SqlAlchemyStore]:
     """The registry's database, its tables made where missing; one process at a time for SQLite.
@@ -119,10 +116,18 @@ def _open(registry: str) -> Iterator[SqlAlchemyStore]:
             try:
                 if path and not path.exists():
                     _make_sqlite(path)
-                yield SqlAlchemyStore(registry)
+                yield _over_http(registry) if registry.startswith(HTTP) else SqlAlchemyStore(registry)
             except (MlflowException, SQLAlchemyError, ImportError) as error:
                 reason = str(error).strip().splitlines()[0]
                 raise WorkloadError(f"registry: {registry!r} cannot be used ({reason}); check the URI") from error
+
+
+def _over_http(registry: str) -> Any:
+    """The registry of an MLflow server, which takes models in object stores alone. Its own variables sign in to it."""
+    from mlflow.store.model_registry.rest_store import RestStore
+    from mlflow.utils.credentials import get_default_host_creds
+
+    return RestStore(lambda: get_default_host_creds(registry.rstrip("/")))
 
 
 def _make_sqlite(path: Path) -> None:

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -21,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from accelstack_workloads.errors import EXIT_BAD_INPUT, EXIT_STOPPED, WorkloadError
+from accelstack_workloads.errors import EXIT_BAD_INPUT, WorkloadError
 from accelstack_workloads.model_files import DESCRIPTION, WEIGHTS, check_digest
+from accelstack_workloads.steps import Steps
 
 ROOT_VARIABLE = "SAGEMAKER_BASE_DIR"
 """Stands in for /opt/ml, as in AWS's own containers."""
@@ -43,10 +39,6 @@ RESULTS = ("training.json", "evaluation.json", "confusion.png", "metrics.jsonl")
 RENDEZVOUS_PORT = "29400"
 MOST_REASON = 1024
 """Characters of the failure file that SageMaker shows (same page)."""
-LAST_WORDS = re.compile(r"error( \(process \d+\))?: ")
-TORCHRUN = re.compile(r"E\d{4} |Traceback ")
-STOPPED = re.compile(rf"stopped after checkpoint|exitcode *: {EXIT_STOPPED}\b")
-"""What a trainer says that was asked to stop, or torchrun of it on the other hosts."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ def train() -> int:
         hosts = _hosts(_read(root / "input/config/resourceconfig.json"))
         run_folder = root / "checkpoints"
         with tempfile.TemporaryDirectory() as prepared:
-            status, reason = _Steps(hosts).run(
+            status, reason = Steps(hosts.interface if len(hosts.names) > 1 else "").run(
                 [
                     [*_module(), "prepare", "--dataset", _dataset(root, hyperparameters), "--out", prepared],
                     [*_launcher(hyperparameters, hosts), *_options(hyperparameters, prepared, run_folder)],
@@ -121,66 +113,6 @@ def serve() -> int:
     name, version = settings.get("ACCELSTACK_MODEL_NAME", "model"), settings.get("ACCELSTACK_MODEL_VERSION", "1")
     server.run(model, name, version, "0.0.0.0", int(settings.get("SAGEMAKER_BIND_TO_PORT", "8080")), 0)  # noqa: S104
     return 0
-
-
-class _Steps:
-    """Runs commands one after the other, prints what they print, and passes on SIGTERM."""
-
-    def __init__(self, hosts: Hosts) -> None:
-        self._process: subprocess.Popen[str] | None = None
-        self._stopping = False
-        self._environment = dict(os.environ) | {"PYTHONUNBUFFERED": "1"}
-        if len(hosts.names) > 1 and hosts.interface:  # else gloo and NCCL may choose one that other hosts cannot reach
-            ours = {f"{library}_SOCKET_IFNAME": hosts.interface for library in ("GLOO", "NCCL")}
-            self._environment = ours | self._environment
-        signal.signal(signal.SIGTERM, self._stop)
-
-    def run(self, commands: list[list[str]]) -> tuple[int, str]:
-        """Exit status, and the reason of a failure; of a stop on request there is none."""
-        for command in commands:
-            status, said, stopped = self._step(command)
-            if self._stopping or stopped:
-                return EXIT_STOPPED, ""
-            if status:
-                return status, said
-        return 0, ""
-
-    def _step(self, command: list[str]) -> tuple[int, str, bool]:
-        """Exit status, the step's last words, and whether it stopped on request.
-
-        What torchrun says of a trainer that ended is printed only where the trainer itself said nothing.
-        """
-        said, stopped, held = "", False, list[str]()
-        with subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=self._environment,
-        ) as self._process:
-            for line in self._process.stdout or ():
-                said = said or (line.strip() if LAST_WORDS.match(line) else "")
-                stopped = stopped or STOPPED.search(line) is not None
-                if held or TORCHRUN.match(line):
-                    held.append(line)
-                else:
-                    print(line, end="", flush=True)
-        if not (said or stopped):
-            print("".join(held), end="", flush=True)
-        return self._process.returncode, said or f"exit status {self._process.returncode}; see the log", stopped
-
-    def _stop(self, _number: int, _frame: object) -> None:
-        """Ends the trainers rather than torchrun, which would leave them 30 of the 120 seconds."""
-        self._stopping = True
-        if self._process is None or self._process.poll() is not None:
-            return
-        try:
-            process = psutil.Process(self._process.pid)
-            for child in process.children() or [process]:
-                child.terminate()
-        except psutil.NoSuchProcess:
-            return
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,13 +8,18 @@ import pulumi
 from pulumi_aws import ec2, vpc
 
 from accelstack.aws.refusals import refuse
-from accelstack.contracts import Pool
+from accelstack.contracts import ClusterPool, Pool, Taint
+from accelstack.k8s.pools import HOST, ZONE, cluster_pool
 from accelstack.plan import plan
 from accelstack.plan.accelerators import KINDS
 from accelstack.plan.findings import errors
 from accelstack.plan.network import GPU_PODS_PER_NODE, PODS_PER_NODE
 from accelstack.plan.pool import PoolPlan
 
+POOL_LABEL = "accelstack/pool"
+NETWORK_LAYERS = tuple(f"topology.k8s.aws/network-node-layer-{layer}" for layer in (1, 2, 3))
+"""Labels that tell how near machines with EFA are in AWS's network, widest first
+(https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/how-ec2-instance-topology-works.html)."""
 PLACED_ELSEWHERE = ("none", "reservation")
 """Placements without a group: a group that a reservation was not made in makes its launches fail."""
 ROOT_GIB = {"gpu": 200, "cpu": 80}
@@ -145,7 +150,7 @@ def nodes_subnets(pool: PoolPlan, by_zone: dict[str, str], asked: bool) -> list[
 def labels(pool: PoolPlan) -> dict[str, str]:
     """Labels of the pool's nodes."""
     kind = KINDS[pool.machine.accelerator]
-    found = {"accelstack/pool": pool.name, "accelstack/accelerator": pool.machine.accelerator}
+    found = {POOL_LABEL: pool.name, "accelstack/accelerator": pool.machine.accelerator}
     if kind.vendor == "nvidia":
         found["nvidia.com/gpu.present"] = "true"  # where NVIDIA's device plugin runs
         # the autoscaler waits for the GPUs of nodes with this label, instead of starting more nodes meanwhile
@@ -157,6 +162,13 @@ def taints(pool: PoolPlan) -> list[tuple[str, str, str]]:
     """Key, value and effect of each taint, in Kubernetes' words."""
     parts = [re.split("[=:]", taint, maxsplit=2) for taint in pool.terms.taints]
     return [(key, value, effect) for key, value, effect in parts]
+
+
+def in_kubernetes(pool: PoolPlan) -> ClusterPool:
+    """The pool as pods see it."""
+    near = NETWORK_LAYERS if pool.fabric.name == "efa" else (ZONE,)
+    marked = [Taint(key=key, value=value, effect=effect) for key, value, effect in taints(pool)]
+    return cluster_pool(pool, {POOL_LABEL: pool.name}, marked, topology=(*near, HOST))
 
 
 def max_pods(pool: PoolPlan, args: PoolArgs) -> int:

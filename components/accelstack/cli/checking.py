@@ -23,11 +23,12 @@ def doctor(given: dict[str, Any], as_json: bool) -> int:
         typer.BadParameter: the target or the region is unknown.
     """
     target = given.get("target")
-    if target not in ("local", *CLOUDS):
+    if target not in ("local", "private", *CLOUDS):
         raise typer.BadParameter(
-            f"{target or 'nothing'!r} is no target; use local, {', '.join(CLOUDS)}", param_hint="--target"
+            f"{target or 'nothing'!r} is no target; use local, private, {', '.join(CLOUDS)}", param_hint="--target"
         )
-    found = _local() if target == "local" else _cloud(str(target), given)
+    by_target = {"local": _local, "private": lambda: _private(given)}
+    found = by_target.get(str(target), lambda: _cloud(str(target), given))()
     if as_json:
         layout.emit([asdict(check) for check in found])
     else:
@@ -39,6 +40,16 @@ def _local() -> list[Check]:
     from accelstack.local import doctor
 
     return doctor.checks()
+
+
+def _private(given: dict[str, Any]) -> list[Check]:
+    """The checks of an existing cluster, and of the plan of what is asked of it."""
+    try:
+        from accelstack.private import doctor
+    except ImportError as error:
+        fix = "pip install 'accelstack[kubernetes]'"
+        return [Check("packages", State.FAILED, f"{error.name} is not installed", fix)]
+    return doctor.checks(given)
 
 
 def _cloud(target: str, given: dict[str, Any]) -> list[Check]:

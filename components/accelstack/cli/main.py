@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from accelstack.cli.addons import app as addons_app
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -14,9 +16,12 @@ app = typer.Typer(
 )
 prices_app = typer.Typer(help="Dated prices, known without the internet, and fresh ones with it.")
 app.add_typer(prices_app, name="prices")
+app.add_typer(addons_app, name="addons")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Target = Annotated[str | None, typer.Option(help="aws, gcp or azure.")]
+Target = Annotated[str | None, typer.Option(help="aws, gcp, azure, private or local.")]
+Kubeconfig = Annotated[str | None, typer.Option(help="Kubeconfig of an existing cluster; kubectl's own if left out.")]
+Context = Annotated[str | None, typer.Option("--context", help="Its context; the current one if left out.")]
 Region = Annotated[str | None, typer.Option(help="The cloud's region, such as us-east-1.")]
 Stack = Annotated[str | None, typer.Option(help="Take the settings of this Pulumi stack; options override them.")]
 Project = Annotated[Path, typer.Option(help="Folder of the Pulumi project.")]
@@ -60,6 +65,9 @@ def plan(
     budget: Annotated[float | None, typer.Option(help="Most USD a month.")] = None,
     storage_gib: Annotated[float | None, typer.Option(help="GiB in object storage, for the estimate.")] = None,
     egress_gib: Annotated[float | None, typer.Option(help="GiB to the internet a month, for the estimate.")] = None,
+    kubeconfig: Kubeconfig = None,
+    cluster_context: Context = None,
+    store: Annotated[str | None, typer.Option(help="Object store of an existing cluster, such as s3://bucket.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="List every target and region that fits.")] = False,
     account: Annotated[bool, typer.Option("--account", help="Hold it against the account's quotas.")] = False,
     as_json: Json = False,
@@ -70,6 +78,7 @@ def plan(
 
     _use_prices()
     options = {key: value for key, value in context.params.items() if value is not None and key in KEYS}
+    options |= {"context": cluster_context} if cluster_context else {}
     versions = {key: value for key, value in (("kubernetes", kubernetes), ("driver", driver)) if value is not None}
     given = planning.settings(stack, project, options, versions)
     raise typer.Exit(planning.compare(given, as_json) if compare else planning.plan(given, account, as_json))
@@ -109,15 +118,36 @@ def doctor(
     region: Region = None,
     stack: Stack = None,
     project: Project = Path(),
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
     as_json: Json = False,
 ) -> None:
     """What is in a target's way: credentials, permissions, quota, features, reachability; and what mends each."""
     from accelstack.cli import checking, planning
 
     _use_prices()
-    given = (("target", target), ("region", region))
+    given = (("target", target), ("region", region), ("kubeconfig", kubeconfig), ("context", context))
     options: dict[str, Any] = {key: value for key, value in given if value is not None}
     raise typer.Exit(checking.doctor(planning.settings(stack, project, options, {}), as_json))
+
+
+@app.command()
+def status(
+    job: Annotated[
+        str | None, typer.Argument(help="NAMESPACE/NAME, as the output training.job; all if left out.")
+    ] = None,
+    stack: Stack = None,
+    project: Project = Path(),
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    as_json: Json = False,
+) -> None:
+    """How training jobs in a cluster get on, and what came of them. Exit code: 1 if one failed or is not there."""
+    from accelstack.cli import jobs, planning
+
+    given = (("kubeconfig", kubeconfig), ("context", context))
+    options: dict[str, Any] = {key: value for key, value in given if value is not None}
+    raise typer.Exit(jobs.status(planning.settings(stack, project, options, {}), job, as_json))
 
 
 def _use_prices() -> None:

@@ -35,6 +35,10 @@ def plan(given: dict[str, Any], account: bool, as_json: bool) -> int:
         from accelstack.local import planning
 
         decided = planning.plan(given)
+    elif given.get("target") == "private":
+        from accelstack.private import planning
+
+        decided = planning.plan(given)
     else:
         decided = plans.plan(given)
     if account and decided.request and decided.quotas:

@@ -1,5 +1,8 @@
-"""What runs on any Kubernetes cluster."""
+"""What runs on any Kubernetes cluster.
 
-from accelstack.k8s.addons import AddOns
+Each component is imported when it is first used, since the SDKs are large: what there is stands in `__init__.pyi`.
+"""
 
-__all__ = ["AddOns"]
+import lazy_loader  # pyright: ignore[reportMissingTypeStubs]
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # pyright: ignore[reportUnknownVariableType]

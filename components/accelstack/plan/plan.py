@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from accelstack.plan import compatibility, managed, naming, network, platform, pool, pricing, quota
+from accelstack.plan import compatibility, inside, managed, naming, network, platform, pool, pricing, quota
 from accelstack.plan.accelerators import KINDS
 from accelstack.plan.cidr import Subnet
 from accelstack.plan.findings import Finding, Severity, errors, one_of
@@ -70,6 +70,7 @@ def decide(request: Request) -> Plan:
     findings = [*_check_place(request), *platform.check(request.platform, request.target)]
     clustered = request.platform.runs_on != "managed"
     asked = request.pools
+    findings += _check_inside(request, clustered)
     if clustered and not any(wanted.name == SYSTEM for wanted in asked):
         asked = (*asked, USUAL_SYSTEM)
     pools: list[PoolPlan] = []
@@ -113,6 +114,17 @@ def _of_system(finding: Finding) -> Finding:
     """What was found about the pool that nobody asked for: it cannot keep a plan from being carried out."""
     fix = "name a pool `system` with machines that you know to be there"
     return replace(finding, severity=Severity.WARNING, property=f"pools.{SYSTEM}", fix=fix)
+
+
+def _check_inside(request: Request, clustered: bool) -> list[Finding]:
+    if clustered:
+        return inside.check(request.inside, [pool.name for pool in request.pools])
+    reason, fix = "means nothing on a managed platform, which has no cluster", "leave it out, or use runs_on: cluster"
+    return [
+        Finding(Severity.ERROR, key, str(value), reason, fix)
+        for key, (_, usual) in inside.KEYS.items()
+        if (value := getattr(request.inside, key)) != usual
+    ]
 
 
 def _check_place(request: Request) -> list[Finding]:

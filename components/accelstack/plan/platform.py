@@ -52,6 +52,12 @@ KEYS: Keys = {
     "image": (TEXT, ""),
     "alerts": (WORDS, ()),
     "production": (SWITCH, False),
+    "kubeconfig": (TEXT, ""),
+    "context": (TEXT, ""),
+    "store": (TEXT, ""),
+    "store_endpoint": (TEXT, ""),
+    "store_secret": (TEXT, ""),
+    "pull_secret": (TEXT, ""),
 }
 """Settings of a stack's platform, with their defaults."""
 
@@ -94,8 +100,22 @@ class Platform:
     """E-mail addresses that hear when the budget runs out."""
     production: bool
     """Whether data and keys are protected and `make down` is refused."""
+    kubeconfig: str
+    """File that says how to reach an existing cluster; empty for kubectl's own choice."""
+    context: str
+    """Its context; empty for the current one."""
+    store: str
+    """Existing object store: `s3://bucket/prefix`, `nfs://server/path` or `pvc://claim`."""
+    store_endpoint: str
+    """URL of an S3 that is not AWS's."""
+    store_secret: str
+    """Secret with the store's credentials, as `<namespace>/<name>`."""
+    pull_secret: str
+    """Secret with the credentials of an own image registry, as `<namespace>/<name>`."""
 
 
+EXISTING = ("kubeconfig", "context", "store", "store_endpoint", "store_secret", "pull_secret")
+"""Settings of a private cluster, which a cloud's stack makes itself."""
 USUAL = Platform(**readers.defaults(KEYS))
 
 
@@ -108,6 +128,11 @@ def check(platform: Platform, target: str) -> list[Finding]:
             if (value := getattr(platform, key)) != default and key not in ("alerts", "production")
         ]
     found: list[Finding | None] = [
+        *(
+            Finding(Severity.ERROR, key, value, f"means nothing on {target}, which makes its own", "leave it out")
+            for key in EXISTING
+            if (value := getattr(platform, key))
+        ),
         one_of("runs_on", platform.runs_on, RUNS_ON, "place for workloads"),
         one_of("nat", platform.nat, NAT, "kind of NAT"),
         one_of("autoscaler", platform.autoscaler, AUTOSCALERS, "autoscaler"),

@@ -47,6 +47,12 @@ def _versions(value: Any) -> dict[str, str]:
     return {_text(name): _text(version) for name, version in table.items()}
 
 
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError
+    return {_text(name): entry for name, entry in cast(Mapping[Any, Any], value).items()}
+
+
 Reader = tuple[Callable[[Any], Any], str]
 """A conversion, which raises ValueError or TypeError, and what it takes."""
 Keys = dict[str, tuple[Reader, Any]]
@@ -56,6 +62,7 @@ WHOLE: Reader = (_whole, "a whole number")
 AMOUNT: Reader = (_amount, "a number of 0 or more")
 WORDS: Reader = (_words, "a list of names")
 SWITCH: Reader = (_switch, "true or false")
+TABLE: Reader = (_table, "a table by name")
 VERSIONS: Reader = (_versions, 'a table of versions in quotes, such as {kubernetes: "1.35"}')
 
 

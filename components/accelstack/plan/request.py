@@ -1,12 +1,13 @@
 """What a user asks of a plan, read from settings or options, every mistake of form found at once."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from accelstack.plan import accelerators, platform, readers
+from accelstack.plan import accelerators, inside, platform, readers
 from accelstack.plan.findings import Finding, Severity, one_of
+from accelstack.plan.inside import Inside
 from accelstack.plan.machines import CLOUDS, machines
 from accelstack.plan.platform import Platform
 from accelstack.plan.readers import AMOUNT, TEXT, VERSIONS, WHOLE, WORDS, Keys
@@ -70,6 +71,7 @@ class Request:
     egress_gib: float
     """GiB sent to the internet a month, for the estimate."""
     platform: Platform
+    inside: Inside = inside.USUAL
 
 
 MOST = 100_000
@@ -104,7 +106,7 @@ STACK_KEYS: Keys = {
 }
 
 
-KEYS = (*STACK_KEYS, *platform.KEYS, *POOL_KEYS, "pools")
+KEYS = (*STACK_KEYS, *platform.KEYS, *inside.KEYS, *POOL_KEYS, "pools")
 """All that a plan can be given."""
 SETTINGS = tuple(key for key in KEYS if key != "name")
 """What a stack's files may set; its name is that of project and stack."""
@@ -115,11 +117,16 @@ def check_keys(given: Mapping[str, Any]) -> list[Finding]:
     return [finding for key in given if (finding := one_of(str(key), str(key), KEYS, "setting of a plan"))]
 
 
-def parse(given: Mapping[str, Any]) -> tuple[Request | None, list[Finding]]:
-    """The request that settings make, and what is wrong with their form; None where no pool or target is left."""
+def parse(given: Mapping[str, Any], targets: Sequence[str] = CLOUDS) -> tuple[Request | None, list[Finding]]:
+    """The request that settings make, and what is wrong with their form; None where no pool or target is left.
+
+    Args:
+        targets: those that the settings may name.
+    """
     findings = check_keys(given)
     stack = readers.defaults(STACK_KEYS) | readers.read(given, STACK_KEYS, "", findings)
     around = readers.defaults(platform.KEYS) | readers.read(given, platform.KEYS, "", findings)
+    within = readers.defaults(inside.KEYS) | readers.read(given, inside.KEYS, "", findings)
     shared = readers.read(given, POOL_KEYS, "", findings)
     asked = [
         pool
@@ -128,12 +135,14 @@ def parse(given: Mapping[str, Any]) -> tuple[Request | None, list[Finding]]:
     ]
     target = stack["target"]
     if target is None:
-        findings.append(Finding(Severity.INVALID, "target", "", "is not given", f"use one of: {', '.join(CLOUDS)}"))
-    elif wrong := one_of("target", target, CLOUDS, "target with machine tables"):
+        findings.append(Finding(Severity.INVALID, "target", "", "is not given", f"use one of: {', '.join(targets)}"))
+    elif wrong := one_of("target", target, targets, "target with machine tables"):
         findings.append(wrong)
     known = list(dict.fromkeys(findings))  # what several pools inherit is told once
     return (
-        Request(pools=tuple(asked), platform=Platform(**around), **stack) if asked and target in CLOUDS else None
+        Request(pools=tuple(asked), platform=Platform(**around), inside=Inside(**within), **stack)
+        if asked and target in targets
+        else None
     ), known
 
 

@@ -30,15 +30,20 @@ def changes(old: Any, new: Any, *steps: str | int) -> Iterator[tuple[tuple[str |
         yield steps, Kind.UPDATE
 
 
-def answer(old: dict[str, Any], new: dict[str, Any], replacing: Sequence[str]) -> provider_pb2.DiffResponse:
+def answer(
+    old: dict[str, Any], new: dict[str, Any], replacing: Sequence[str], ignoring: Sequence[str] = ()
+) -> provider_pb2.DiffResponse:
     """The answer to Diff.
 
     Args:
         replacing: the properties that cannot change in place; `block.member` means that member alone.
+        ignoring: paths, in the engine's syntax, below which nothing counts as changed.
     """
     detailed: dict[str, provider_pb2.PropertyDiff] = {}
     replaces: set[str] = set()
     for steps, kind in changes(wire.reveal(old), wire.reveal(new)):
+        if any(re.match(rf"{re.escape(path)}(?![^.\[])", wire.path(*steps)) for path in ignoring):
+            continue
         if _replaces(steps, replacing):
             replaces.add(str(steps[0]))
             kind = Kind.Value(f"{Kind.Name(kind)}_REPLACE")

@@ -3,59 +3,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import grpc
-from google.protobuf import any_pb2, empty_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import provider_pb2
 
 from tests.engine.double import diff, sdk, wire
 from tests.engine.double.cloud import Cloud, Resource, Seen
-from tests.engine.double.faults import ATTEMPTS, Faults, HalfWay, Lost
+from tests.engine.double.faults import HalfWay
+from tests.engine.double.plugin import Plugin, fail_half_way
 from tests.engine.double.types import Autoname, Inputs, Problem, Provider, Refusal, Situation, Type
 
-T = TypeVar("T")
 
-
-class Double(provider_pb2_grpc.ResourceProviderServicer):
+class Double(Plugin):
     """A provider whose cloud is in memory."""
 
     def __init__(self, name: str) -> None:
+        super().__init__(name)
         self.provider = Provider.load(name)
         self.cloud = Cloud(self.provider)
-        self.faults = Faults()
         self._configs: dict[str, dict[str, Any]] = {}
-
-    @contextmanager
-    def serving(self) -> Iterator[str]:
-        """Serves on a free loopback port: yields what belongs into PULUMI_DEBUG_PROVIDERS."""
-        server = grpc.server(
-            ThreadPoolExecutor(max_workers=64), options=[("grpc.max_receive_message_length", 400 * 2**20)]
-        )
-        provider_pb2_grpc.add_ResourceProviderServicer_to_server(self, server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        try:
-            yield f"{self.provider.name}:{port}"
-        finally:
-            server.stop(grace=None).wait()
-
-    # -- the plugin --------------------------------------------------------------------------------------------------
-
-    def Handshake(self, request: provider_pb2.ProviderHandshakeRequest, context: Any) -> Any:
-        return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, supports_autonaming_configuration=True)
-
-    def Attach(self, request: plugin_pb2.PluginAttach, context: Any) -> empty_pb2.Empty:
-        return empty_pb2.Empty()
-
-    def Cancel(self, request: empty_pb2.Empty, context: Any) -> empty_pb2.Empty:
-        return empty_pb2.Empty()
-
-    def GetPluginInfo(self, request: empty_pb2.Empty, context: Any) -> plugin_pb2.PluginInfo:
-        return plugin_pb2.PluginInfo(version="999.0.0")  # higher than any SDK's, or each load warns
 
     def CheckConfig(self, request: provider_pb2.CheckRequest, context: Any) -> provider_pb2.CheckResponse:
         try:
@@ -123,7 +92,7 @@ class Double(provider_pb2_grpc.ResourceProviderServicer):
         except HalfWay as reason:
             self.cloud.fail(made[0])
             properties = _answer(type_, made[0].outputs, inputs)
-            _fail_half_way(context, made[0].id, properties, wire.write(inputs), str(reason))
+            fail_half_way(context, made[0].id, properties, wire.write(inputs), str(reason))
         return provider_pb2.CreateResponse(id=resource.id, properties=_answer(type_, resource.outputs, inputs))
 
     def Read(self, request: provider_pb2.ReadRequest, context: Any) -> provider_pb2.ReadResponse:
@@ -162,7 +131,7 @@ class Double(provider_pb2_grpc.ResourceProviderServicer):
             self._attempt("update", token, request.name, context, lambda: self.cloud.update(old, inputs, config))
         except HalfWay as reason:
             properties = _answer(type_, old.outputs, inputs)
-            _fail_half_way(context, old.id, properties, wire.write(inputs), str(reason))
+            fail_half_way(context, old.id, properties, wire.write(inputs), str(reason))
         return provider_pb2.UpdateResponse(properties=_answer(type_, old.outputs, inputs))
 
     def Delete(self, request: provider_pb2.DeleteRequest, context: Any) -> empty_pb2.Empty:
@@ -209,24 +178,6 @@ class Double(provider_pb2_grpc.ResourceProviderServicer):
         region = str(config.get("region", ""))
         self.cloud.seen.append(Seen(operation, token, name, wire.reveal(inputs), region, preview))
 
-    def _attempt(self, operation: str, token: str, name: str, context: Any, effect: Callable[[], T]) -> T:
-        """Does it with the planned faults around it, again and again where the refusal is a passing one."""
-        try:
-            for attempt in range(1, ATTEMPTS + 1):
-                try:
-                    self.faults.strike(operation, token, name, after=False)
-                    result = effect()
-                    self.faults.strike(operation, token, name, after=True)
-                    return result
-                except Refusal as refusal:
-                    if not refusal.passing or attempt == ATTEMPTS:
-                        raise
-        except Refusal as refusal:
-            context.abort(grpc.StatusCode.UNKNOWN, f"{operation} {name or token}: {refusal}")
-        except Lost as lost:
-            context.abort(grpc.StatusCode.UNAVAILABLE, str(lost))
-        raise AssertionError("every attempt returns or raises")
-
 
 def _named(autoname: Autoname, news: Inputs, olds: Inputs, request: provider_pb2.CheckRequest) -> Inputs:
     """The inputs with a name: the program's, else the one that it has already, else a new one."""
@@ -256,13 +207,3 @@ def _answer(type_: Type, outputs: dict[str, Any], marked: Inputs) -> Any:
     """Outputs with the secrets of the inputs, and those that are secret by themselves."""
     secrets = {name: wire.Secret(outputs[name]) for name in type_.secret.split() if name in outputs}
     return wire.write({**wire.conceal(outputs, marked), **secrets})
-
-
-def _fail_half_way(context: Any, id: str, properties: Any, inputs: Any, reason: str) -> NoReturn:  # noqa: A002
-    """Tells the engine that the resource is there, and broken."""
-    detail = any_pb2.Any()
-    detail.Pack(provider_pb2.ErrorResourceInitFailed(id=id, properties=properties, inputs=inputs, reasons=[reason]))
-    code = grpc.StatusCode.UNKNOWN
-    status = status_pb2.Status(code=code.value[0], message=reason, details=[detail])
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    context.abort(code, reason)

@@ -183,7 +183,7 @@ class Provider:
             ValueError: two modules describe the same type or function.
         """
         package = importlib.import_module(f"{__package__}.{name.replace('-', '_')}")
-        types: dict[str, Type] = {}
+        types: dict[str, Type] = getattr(package, "KINDS", dict[str, Type])()
         functions: dict[str, Function] = {}
         for found in pkgutil.iter_modules(package.__path__):
             module = importlib.import_module(f"{package.__name__}.{found.name}")

@@ -1,15 +1,40 @@
-"""A cluster as pulumi-kubernetes sees it: charts and custom objects. It knows what the provider asks of them, not what
-a real API server would say."""
+"""A cluster as pulumi-kubernetes sees it, in two strengths.
+
+Without an API server (`objects`) it knows what the provider asks of charts and objects, not what a real API server
+would say. With one (`provider`) objects are created there, applied server-side, waited for and deleted, and charts are
+installed by the real helm.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from tests.engine.double.kubernetes.objects import Kinds
 from tests.engine.double.types import Inputs, Refusal, Type
 
 ECHOES: dict[str, str] = {}
-KNOWN = {"kubeconfig", "enableServerSideApply", "skipUpdateUnreachable", "version"}
+KINDS = Kinds
+"""What holds the types: it has one for every token."""
+KNOWN = frozenset(
+    {
+        "cluster",
+        "clusterIdentifier",
+        "context",
+        "deleteUnreachable",
+        "enableConfigMapMutable",
+        "enablePatchForce",
+        "enableSecretMutable",
+        "enableServerSideApply",
+        "kubeconfig",
+        "namespace",
+        "skipUpdateUnreachable",
+        "suppressDeprecationWarnings",
+        "suppressHelmHookWarnings",
+        "upsertExistingObjects",
+        "version",
+    }
+)
 
 
 def surroundings(config: Inputs) -> dict[str, Any]:
@@ -22,6 +47,8 @@ def surroundings(config: Inputs) -> dict[str, Any]:
         raise Refusal("UnknownConfiguration", f"the double knows no {sorted(unknown)}")
     if "kubeconfig" not in config:
         raise Refusal("NoCluster", "configured without a kubeconfig, it would use whatever cluster is at hand")
+    if config.get("enableServerSideApply") in (False, "false"):
+        raise Refusal("ClientSideApply", "the double applies server-side alone")
     return {}
 
 

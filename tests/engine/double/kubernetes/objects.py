@@ -10,6 +10,9 @@ from tests.engine.double.types import Inputs, Problem, Type
 from tests.engine.double.wire import UNKNOWN
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
+_OPTIONS = """atomic cleanupOnFail compat createNamespace description disableCRDHooks disableOpenapiValidation
+    disableWebhooks forceUpdate maxHistory repositoryOpts resetValues reuseValues skipAwait skipCrds timeout
+    waitForJobs"""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,37 @@ def _named(inputs: Inputs) -> Iterator[Problem]:
         yield Problem("metadata.name", "is required: the provider's own names are no names of pools")
 
 
+@dataclass(frozen=True)
+class Anything(Type):
+    """Objects of a kind that nothing is known of: they may have any property."""
+
+    def problems(self, inputs: Inputs) -> Iterator[Problem]:
+        """What is wrong with the properties that every object has."""
+        for call in self.calls:
+            yield from call.problems(inputs)
+        for check in self.checks:
+            yield from check(inputs)
+
+
+OBJECT = Anything(
+    calls=[Taken(frozenset({"apiVersion", "kind", "metadata"}))],
+    id="{kind}-{hex8}",
+    checks=[_named],
+    regional=False,
+)
+
+
+class Kinds(dict[str, Type]):
+    """The types described here, and every other as an object of any kind."""
+
+    def __missing__(self, token: str) -> Type:
+        return OBJECT
+
+    def get(self, token: str, default: object = None) -> Type:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The type of a token: there always is one."""
+        return self[token]
+
+
 CUSTOM = Type(
     calls=[Taken(frozenset({"apiVersion", "kind", "metadata", "spec"}))],
     id="{kind}-{hex8}",
@@ -54,7 +88,7 @@ TYPES = {
         calls=[
             Taken(
                 frozenset({"name", "chart", "version", "namespace", "values"}),
-                frozenset({"repositoryOpts", "createNamespace", "timeout", "compat"}),
+                frozenset(_OPTIONS.split()),
             )
         ],
         id="{namespace}/{name}",

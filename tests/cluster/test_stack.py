@@ -1,0 +1,179 @@
+"""This project's own program on a cluster that is there already: from nothing to a canary, and away again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accelstack.plan.compatibility import defaults
+
+from tests.cluster.control_plane import ControlPlane, running
+from tests.cluster.nodes import cpu_pool, nodes
+from tests.engine import programs
+from tests.engine.programs import Program, Run
+
+POOL = cpu_pool("train", per_node=2)
+DIGEST = f"sha256:{'0' * 64}"
+IMAGE = f"registry.example.com/workloads@{DIGEST}"
+HOME, JOBS = "accelstack-test-serving", "accelstack-test-training"
+CONTROLLERS = {"kueue": "kueue", "jobset": "jobset"}
+"""Whose programs run beside the cluster; Deployments in it stand for them, as somebody else's installation."""
+
+
+def installed(name: str, version: str) -> list[dict[str, Any]]:
+    """A controller that was there before the stack."""
+    image = f"registry.k8s.io/{name}/{name}:v{version}"
+    labels = {"app.kubernetes.io/name": name}
+    pod = {"containers": [{"name": "manager", "image": image}], "nodeSelector": POOL["labels"]}
+    spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+    about = {"name": f"{name}-controller-manager", "namespace": f"{name}-system", "labels": labels}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"{name}-system"}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": spec},
+    ]
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with running(tmp_path_factory.mktemp("plane"), components=["gateway_api"]) as made:
+        made.apply(nodes(POOL, 4))
+        for name, version in defaults("private", [*CONTROLLERS]).items():
+            made.apply(installed(name, version))
+        gateway = {"name": "shared", "namespace": "default"}
+        listener = {"name": "https", "port": 443, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
+        made.apply(
+            [
+                {
+                    "apiVersion": "gateway.networking.k8s.io/v1",
+                    "kind": "Gateway",
+                    "metadata": gateway,
+                    "spec": {"gatewayClassName": "example", "listeners": [listener]},
+                }
+            ]
+        )
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    folder = tmp_path_factory.mktemp("private") / "stack"
+    with programs.attached(folder, ("kubernetes",), stacks=True, kubernetes=plane.kubeconfig) as program:
+        program.configure(
+            target="private",
+            kubeconfig=str(plane.kubeconfig),
+            store="s3://models/test",
+            image=IMAGE,
+            pools=json.dumps({"train": {"accelerator": "cpu:2", "nodes": 2}}),
+        )
+        yield program
+
+
+def succeeded(run: Run) -> Run:
+    assert run.ok, run.output
+    return run
+
+
+def model(version: str) -> dict[str, Any]:
+    return {"version": version, "digest": f"sha256:{version * 64}", "uri": f"s3://models/test/runs/{version}/model"}
+
+
+def weights(plane: ControlPlane) -> list[int]:
+    (route,) = json.loads(plane.kubectl("--namespace", HOME, "get", "httproutes", "-o", "json"))["items"]
+    backends = [rule["backendRefs"] for rule in route["spec"]["rules"] if len(rule["backendRefs"]) > 1]
+    return [backend["weight"] for backend in backends[0]] if backends else []
+
+
+def pods(plane: ControlPlane) -> set[str]:
+    found = json.loads(plane.kubectl("--namespace", HOME, "get", "pods", "-o", "json"))["items"]
+    return {each["metadata"]["uid"] for each in found if not each["metadata"].get("deletionTimestamp")}
+
+
+class TestAStackOnAnExistingCluster:
+    """In this order: each goes on from where the one before left off."""
+
+    def test_is_planned_made_and_found_unchanged(self, stack: Program, plane: ControlPlane) -> None:
+        planned = succeeded(stack.preview())
+        assert "is used as it is" in planned.output or "adopt" in planned.output
+        succeeded(stack.up())
+        assert succeeded(stack.up()).steps == []
+        job = stack.outputs()["training"]["job"]
+        assert job.startswith(f"{JOBS}/training-")
+
+    def test_the_job_is_queued_admitted_and_done(self, stack: Program, plane: ControlPlane) -> None:
+        namespace, _, name = stack.outputs()["training"]["job"].partition("/")
+
+        def done() -> bool:
+            job = plane.get("jobset", name, namespace) or {}
+            return job.get("status", {}).get("terminalState") == "Completed"
+
+        plane.wait(done, "the training job", 60)
+        assert "Admitted" in plane.kubectl("--namespace", namespace, "get", "workloads", "-o", "yaml")
+
+    def test_a_pinned_version_is_served_and_a_canary_moves_the_route_alone(
+        self, stack: Program, plane: ControlPlane
+    ) -> None:
+        stack.configure(serving=json.dumps(model("1")), gateway="default/shared", hostname="vision.example.com")
+        succeeded(stack.up())
+        stack.configure(canary=json.dumps({**model("2"), "percent": 10}))
+        succeeded(stack.up())
+        assert weights(plane) == [90, 10]
+        before = pods(plane)
+        for percent, expected in ((50, [50, 50]), (100, [0, 100]), (0, [100, 0])):
+            stack.configure(canary=json.dumps({**model("2"), "percent": percent}))
+            changes = succeeded(stack.up()).steps
+            assert {operation for operation, _ in changes} == {"update"}, changes
+            assert all("route" in name for _, name in changes), changes
+            assert weights(plane) == expected
+        assert pods(plane) == before
+
+    def test_what_kubectl_deleted_comes_back(self, stack: Program, plane: ControlPlane) -> None:
+        plane.kubectl("--namespace", HOME, "delete", "networkpolicies", "--all")
+        succeeded(stack.up("--refresh"))
+        assert "inference" in plane.kubectl("--namespace", HOME, "get", "networkpolicies")
+        assert succeeded(stack.up()).steps == []
+
+    @pytest.mark.parametrize(
+        ("setting", "value", "told"),
+        [
+            ("canary", json.dumps({**model("2"), "percent": 101}), "canary.percent: 101"),
+            ("serving", json.dumps({"version": "9"}), "serving.digest"),
+            ("pools", json.dumps({"train": {"accelerator": "H100:8", "nodes": 2}}), "H100"),
+            ("store", "somewhere", "store: somewhere"),
+            ("team", "nobody", "team: nobody"),
+            ("context", "elsewhere", "context"),
+        ],
+    )
+    def test_a_mistake_is_named_and_changes_nothing(self, stack: Program, setting: str, value: str, told: str) -> None:
+        before = [entry.urn for entry in stack.state()]
+        kept = stack.settings.read_text()
+        stack.configure(**{setting: value})
+        run = stack.up()
+        stack.settings.write_text(kept)
+        assert not run.ok
+        assert told in run.output, run.output
+        assert [entry.urn for entry in stack.state()] == before
+
+    def test_an_unreachable_cluster_loses_nothing(self, stack: Program, tmp_path: Path) -> None:
+        before = {entry.urn for entry in stack.state()}
+        kept = stack.settings.read_text()
+        lost = tmp_path / "lost"
+        there = Path(json.loads(kept)["config"]["accelstack:kubeconfig"]).read_text()
+        lost.write_text(re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:9", there))
+        stack.configure(kubeconfig=str(lost))
+        preview, up = stack.preview(), stack.up()
+        stack.settings.write_text(kept)
+        assert preview.ok, preview.output
+        assert "could not be read" in preview.output
+        assert not up.ok
+        assert "nothing was changed" in up.output
+        assert {entry.urn for entry in stack.state()} == before
+
+    def test_is_removed_in_one_go(self, stack: Program, plane: ControlPlane) -> None:
+        succeeded(stack.destroy())
+        assert not [entry for entry in stack.state() if not entry.type.startswith("pulumi:")]
+        assert "accelstack" not in plane.kubectl("get", "namespaces,clusterqueues,resourceflavors,cohorts,topologies")
+        assert "kueue-controller-manager" in plane.kubectl("--namespace", "kueue-system", "get", "deployments")

@@ -1,0 +1,80 @@
+"""A model version's files, brought to where a server reads them and checked against the version's digest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from accelstack_workloads import model_store
+from accelstack_workloads.atomic import new_folder
+from accelstack_workloads.errors import NotVerifiedError, WorkloadError
+from accelstack_workloads.model_files import folder_digest, identifying
+
+ARRIVING = ".fetched"
+"""Folder in a mounted `--out` that files arrive in, since a mount itself cannot be renamed."""
+
+
+def fetch(uri: str, digest: str, out: Path) -> bool:
+    """Copies the directory at a URI to `out`, where it appears once its digest is what it must be.
+
+    Args:
+        uri: path or fsspec URI of a model directory, or of any other that a server reads.
+        digest: `sha256:<hex>` as `model_files.folder_digest` gives it.
+        out: where the directory shall be; one with this digest is left as it is.
+
+    Returns:
+        Whether anything was copied.
+
+    Raises:
+        WorkloadError: there is nothing at the URI, it cannot be read, or `out` cannot be written.
+        NotVerifiedError: the files at the URI have another digest.
+    """
+    if out.is_dir() and folder_digest(out) == digest:
+        return False
+    source = model_store.files_at(uri)
+    if not source.sizes:
+        raise WorkloadError(f"uri: there is no file below {uri!r}; give the URI of a registered version's directory")
+    names = identifying(source.sizes)
+    for name in names:
+        if ".." in PurePosixPath(name).parts or name.startswith("/"):
+            raise WorkloadError(f"uri: {uri!r} has a file {name!r}, which lies outside of it; register it again")
+    _refuse_too_large(out, sum(source.sizes[name] for name in names))
+    with _arriving(out, names[0].partition("/")[0]) as folder:
+        source.copy(names, folder)
+        found = folder_digest(folder)
+        if found != digest:
+            raise NotVerifiedError(
+                f"the files at {uri} have digest {found}, not {digest}: they were changed or copied in part; "
+                "register the version again, or give the digest of what is there"
+            )
+    return True
+
+
+@contextmanager
+def _arriving(out: Path, marker: str) -> Iterator[Path]:
+    """A folder to fill that becomes `out`, or what a mounted `out` holds, when the block ends well."""
+    if not os.path.ismount(out):
+        with new_folder(out, marker) as folder:
+            yield folder
+        return
+    arrived = out / ARRIVING
+    with new_folder(arrived, marker) as folder:
+        yield folder
+    for entry in arrived.iterdir():
+        older = out / entry.name
+        if older.is_dir():
+            shutil.rmtree(older)
+        entry.replace(older)
+    arrived.rmdir()
+
+
+def _refuse_too_large(out: Path, size: int) -> None:
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise WorkloadError(
+            f"out: {there} has {free / 1e9:.1f} GB free, and the version takes {size / 1e9:.1f}; give it more space"
+        )
