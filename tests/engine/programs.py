@@ -10,12 +10,14 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
+from accelstack.plan.addons import addons
+from accelstack.plan.compatibility import defaults
 
 from tests.engine.double.cloud import Cloud
 from tests.engine.double.faults import Faults
@@ -100,6 +102,8 @@ class Program:
     """The stack's configuration file."""
     project: str
     runs: int = 0
+    usual: dict[str, str] = field(default_factory=dict)
+    """Settings that it begins with."""
 
     @property
     def cloud(self) -> Cloud:
@@ -143,7 +147,7 @@ class Program:
     def configure(self, **values: str) -> None:
         """Sets configuration: the project's own, or `aws__region="us-west-2"` with two underscores for a colon."""
         keyed = {name.replace("__", ":") if "__" in name else f"{self.project}:{name}": values[name] for name in values}
-        known = yaml.safe_load(self.settings.read_text()) if self.settings.exists() else {"config": {}}
+        known = yaml.safe_load(self.settings.read_text()) if self.settings.exists() else {"config": dict(self.usual)}
         known["config"].update(keyed)
         self.settings.write_text(json.dumps(known))  # JSON is YAML
 
@@ -236,6 +240,16 @@ class Program:
         return Run(result.returncode, result.stdout + result.stderr, events)
 
 
+def definitions(folder: Path) -> Path:
+    """A folder with a stand-in for each add-on's definitions, which programs read before their first resource."""
+    folder.mkdir()
+    for component, release in defaults("aws", [*addons()]).items():
+        kind = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+        made = {**kind, "metadata": {"name": f"things.{component.replace('_', '-')}.test"}, "spec": {}}
+        (folder / f"{component}-{release}.yaml").write_text(yaml.safe_dump(made))
+    return folder
+
+
 @contextmanager
 def attached(
     path: Path,
@@ -275,6 +289,9 @@ def attached(
         doubles = {name: cluster.get(name) or Double(name) for name in names}
         addresses = [stack.enter_context(double.serving()) for double in doubles.values()]
         program = Program(path, doubles, ",".join(addresses), settings, "accelstack" if stacks else "test")
+        if stacks:
+            program.usual["accelstack:crds"] = str(definitions(path / "definitions"))
+            program.usual["accelstack:probe"] = "off"  # no fabric is there to measure
         result = program.pulumi("stack", "init", "test")
         assert result.returncode == 0, result.stderr
         settings.unlink(missing_ok=True)  # it holds the passphrase's salt, and is written anew
