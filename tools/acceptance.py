@@ -122,8 +122,9 @@ def report(stack: str, outcomes: list[Outcome], versions: Mapping[str, str]) -> 
         result = "passed" if done.code == 0 else f"FAILED (exit {done.code})"
         lines.append(f"| {done.step.name} | {done.step.shows} | {result} | {done.seconds:.0f} |")
     for done in outcomes:
-        tail = "\n".join(done.output.splitlines()[-TAIL:])
-        lines += ["", f"## {done.step.name}", "", "```", masked(tail), "```"]
+        printed = done.output.splitlines()
+        shown = [line for line in printed[:-TAIL] if "error:" in line] + printed[-TAIL:]
+        lines += ["", f"## {done.step.name}", "", "```", masked("\n".join(shown)), "```"]
     return "\n".join([*lines, ""])
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pulumi
 import pulumi_aws
 from accelstack import aws
+from accelstack.aws import pools
 from accelstack.plan import network
 from accelstack.plan.plan import Plan
 from accelstack.plan.request import Request
 from settings import Settings
 
-from blueprints import aws_cluster, aws_managed
+from blueprints import aws_cluster, aws_managed, kubernetes
 from blueprints.outputs import Outputs, of_store
 from blueprints.planning import Planned
 
@@ -42,6 +43,8 @@ def build(chosen: Settings, planned: Planned) -> Outputs:
     decided = planned.plan
     if decided.request is None:
         raise pulumi.RunError("the plan has no request")
+    if decided.request.platform.runs_on != "managed":
+        kubernetes.check(chosen, decided.request.inside, [pools.in_kubernetes(pool) for pool in decided.pools])
     base = _base(decided.request, decided)
     asked = base.request.platform
     monthly = base.request.budget or decided.estimate.known_monthly_usd

@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 from accelstack import k8s
 from accelstack.contracts import Chart, ClusterPool, ModelVersion, StoreAccess
-from accelstack.k8s import pod
+from accelstack.k8s import pod, training_job_manifest
 from accelstack.plan import addons, inside
 from accelstack.plan.inside import Inside
 from accelstack.plan.request import SYSTEM
@@ -61,6 +61,17 @@ class Ground:
     manifests: list[dict[str, Any]] = field(default_factory=list)
 
 
+def check(chosen: Settings, asked: Inside, pools: list[ClusterPool]) -> None:
+    """Holds the settings of training against the pool that trains, before the first resource.
+
+    Raises:
+        pulumi.InputPropertyError: one breaks its rule.
+    """
+    training = {**chosen.training, "store": "", "pool": _chosen(pools, asked.train_on, "train")}
+    for path, reason in training_job_manifest.problems(training).items():
+        raise pulumi.InputPropertyError(path, reason)
+
+
 def build(chosen: Settings, asked: Inside, ground: Ground) -> Outputs:
     """Puts it all into the cluster; gives the outputs of the workloads."""
     given: k8s.AddOnsArgs = {
@@ -76,10 +87,8 @@ def build(chosen: Settings, asked: Inside, ground: Ground) -> Outputs:
     if LOCK.exists():
         given["lock"] = json.loads(LOCK.read_text())
     ready = k8s.AddOns(add_ons_name(ground.name), given, ground.opts).ready
-    train_on, serve_on = (
-        _pool(ground.pools, inside.pool_for([pool["name"] for pool in ground.pools], wanted, usual))
-        for wanted, usual in ((asked.train_on, "train"), (asked.serve_on, "serve"))
-    )
+    train_on = _chosen(ground.pools, asked.train_on, "train")
+    serve_on = _chosen(ground.pools, asked.serve_on, "serve")
     spaces = _namespaces(asked, ground, train_on)
     access = ground.access(spaces)
     teams = [_team(name, spaces, asked) for name in asked.teams or {inside.USUAL_TEAM: {}}]
@@ -102,7 +111,8 @@ def build(chosen: Settings, asked: Inside, ground: Ground) -> Outputs:
     }
 
 
-def _pool(pools: list[ClusterPool], name: str) -> ClusterPool:
+def _chosen(pools: list[ClusterPool], wanted: str, usual: str) -> ClusterPool:
+    name = inside.pool_for([pool["name"] for pool in pools], wanted, usual)
     return next(pool for pool in pools if pool["name"] == name)
 
 

@@ -28,6 +28,7 @@ def build(chosen: Settings, planned: Planned) -> Outputs:
         raise pulumi.RunError(
             "the cluster could not be read, so nothing was changed; `accelstack doctor --target private` tells why"
         )
+    kubernetes.check(chosen, request.inside, existing.pools)
     platform = request.platform
     cluster = private.Cluster(
         "cluster",

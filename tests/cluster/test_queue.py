@@ -219,11 +219,14 @@ class TestEngine:
 
 class TestJobs:
     def test_a_gang_is_kept_together(self, submit: Callable[..., Submitted]) -> None:
-        assert topology(POOL, 3) == {PREFERRED: BLOCK}
+        assert topology(POOL) == {PREFERRED: BLOCK}
         first, second = submit("research", 3).runs(), submit("research", 3).runs()
         blocks = [{int(each.rpartition("-")[2]) // NEIGHBOURS for each in gang.places()} for gang in (first, second)]
         assert [len(each) for each in blocks] == [1, 1]
         assert blocks[0] != blocks[1]
+
+    def test_one_node_is_a_gang_too(self, submit: Callable[..., Submitted]) -> None:
+        assert len(submit("research", 1).runs().places()) == 1
 
     def test_a_team_that_may_not_borrow_waits_for_its_own(self, submit: Callable[..., Submitted]) -> None:
         submit("product", 2).runs()

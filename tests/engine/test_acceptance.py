@@ -5,16 +5,18 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import acceptance
 import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.engine import checkout as checkouts
+from tests.engine import programs
 from tests.engine.double.server import Double
 from tests.engine.programs import DOUBLES
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "config": {
         "accelstack:target": "aws",
         "accelstack:region": "us-east-1",
@@ -28,7 +30,9 @@ SETTINGS = {
 
 def test_a_stack_is_taken_through_its_life_and_the_report_masks_its_sender(tmp_path: Path) -> None:
     made = checkouts.make(tmp_path / "checkout")
-    (made.path / "stacks" / "Pulumi.try.yaml").write_text(json.dumps(SETTINGS, indent=2))
+    crds = str(programs.definitions(made.path / "definitions"))
+    settings = {**SETTINGS, "config": {**SETTINGS["config"], "accelstack:crds": crds}}
+    (made.path / "stacks" / "Pulumi.try.yaml").write_text(json.dumps(settings, indent=2))
     amazon = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     amazon.start()
     doubles = {name: Double(name) for name in DOUBLES}

@@ -44,7 +44,8 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
 
 def configure(program: Program, region: str, pools: Mapping[str, Any], more: Mapping[str, str]) -> None:
     image = f"123456789012.dkr.ecr.{region}.amazonaws.com/workload@sha256:{'a' * 64}"
-    program.configure(target="aws", region=region, image=image, pools=json.dumps(pools), **more)
+    spread = {"batch_size": "192"}  # evenly over each number of nodes here
+    program.configure(target="aws", region=region, image=image, pools=json.dumps(pools), **spread, **more)
 
 
 def succeeded(run: Run) -> Run:

@@ -21,7 +21,7 @@ def pictures(folder: Path, classes: dict[str, int]) -> Path:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"target": "moon"}, "target: 'moon' is no target; use one of: local, aws, gcp, azure"),
+        ({"target": "moon"}, "target: 'moon' is no target; use one of: local, private, aws, gcp, azure"),
         ({"nodes": "4"}, "nodes: 4: means nothing on target local"),
         ({"pools": "train"}, "pools: 'train' is no table"),
         ({"epoch": "3"}, "epoch: is no setting; did you mean epochs?"),
