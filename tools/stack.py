@@ -29,6 +29,8 @@ BIN = ROOT / ".tools" / "bin"
 HOME = ROOT / ".accelstack"
 PASSPHRASE = HOME / "passphrase"
 STATE = HOME / "state"
+WHOLE = "?metadata=skip"
+"""Of a state in a folder: nothing is written beside its files, which a kill could cut off and lock the state with."""
 OWN_SECRETS = ("local", "private")
 """Targets without a cloud's key service: a passphrase keeps their secrets."""
 
@@ -75,7 +77,7 @@ class Stack:
         added = {"PULUMI_SKIP_UPDATE_CHECK": "true"}
         if not logged_in(os.environ):
             STATE.mkdir(parents=True, exist_ok=True)
-            added["PULUMI_BACKEND_URL"] = STATE.as_uri()
+            added["PULUMI_BACKEND_URL"] = f"{STATE.as_uri()}{WHOLE}"
         own_passphrase = os.environ.keys() & {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"}
         if self.secrets_provider == "passphrase" and not own_passphrase:
             self._ensure_passphrase()
@@ -119,7 +121,9 @@ class Stack:
 def logged_in(environment: Mapping[str, str]) -> bool:
     """Whether the user chose a state backend: by variable, or by `pulumi login`."""
     backend = environment.get("PULUMI_BACKEND_URL")
-    if environment.get("PULUMI_ACCESS_TOKEN") or (backend and backend != STATE.as_uri()):  # ours: from `make env`
+    if environment.get("PULUMI_ACCESS_TOKEN") or (
+        backend and backend != f"{STATE.as_uri()}{WHOLE}"
+    ):  # ours: from `make env`
         return True
     home = Path(environment.get("PULUMI_HOME") or Path.home() / ".pulumi")
     try:

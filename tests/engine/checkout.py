@@ -41,7 +41,7 @@ class Checkout:
         return {
             **self.environment,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_BACKEND_URL": (self.path / ".accelstack" / "state").as_uri(),
+            "PULUMI_BACKEND_URL": (self.path / ".accelstack" / "state").as_uri() + "?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.path / ".accelstack" / "passphrase"),
         }
 

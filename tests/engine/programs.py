@@ -132,7 +132,7 @@ class Program:
             **clean,
             "PATH": f"{PROJECT / '.tools' / 'bin'}:{os.environ['PATH']}",
             "PULUMI_HOME": str(self.path / "home"),
-            "PULUMI_BACKEND_URL": (self.path / "state").as_uri(),
+            "PULUMI_BACKEND_URL": (self.path / "state").as_uri() + "?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE": "test",
             "PULUMI_DEBUG_COMMANDS": "true",
             "PULUMI_DEBUG_PROVIDERS": self.providers,
