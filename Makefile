@@ -3,7 +3,7 @@ STACK ?= local
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install setup up preview refresh outputs down env acceptance test lint bench
+.PHONY: help install setup up preview refresh outputs down env acceptance test lint bench soak
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ lint: install ## check format, style, types and the direction of imports
 
 bench: install ## measure what the README promises
 	@$(PYTHON) -m tests.benchmarks
+
+soak: install ## measure a thousand nodes under gangs; minutes
+	@$(PYTHON) -m tests.cluster.soak
 
 .venv/.installed: pyproject.toml uv.lock tools/packages.py
 	@python3 tools/packages.py

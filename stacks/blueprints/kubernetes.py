@@ -218,6 +218,7 @@ def _inference(
         "pool": pool,
         "store": access.store,
         "engine": asked.engine,
+        "nodes": asked.replica_nodes,
     }
     args.pop("daemon_image", None)
     if asked.canary:
@@ -230,6 +231,7 @@ def _inference(
     if asked.observability:
         args["monitoring_namespace"] = MONITORING
     given: dict[str, Any] = {
+        "accelerators": asked.replica_accelerators,
         "engine_image": asked.images.get("engine", ""),
         "options": asked.engine_options,
         "wake_query": asked.wake_query,
@@ -257,11 +259,10 @@ def _registry(
     asked: Inside, ground: Ground, spaces: Mapping[str, k8s.Namespace], access: Mapping[str, Access]
 ) -> k8s.ModelRegistry:
     """MLflow over a PostgreSQL of its own, whose password is the stack's secret `registry_password`."""
-    names = [pool["name"] for pool in ground.pools]
     args: k8s.ModelRegistryArgs = {
         "namespace": spaces["registry"].namespace,
         "service_account": access["registry"].service_account,
-        "pool": _pool(ground.pools, "system" if "system" in names else names[-1]),
+        "pool": next((pool for pool in ground.pools if pool["name"] == SYSTEM), ground.pools[-1]),
         "image": asked.images.get("mlflow", ""),
         "store": access["registry"].store,
         "clients": [spaces[team].namespace for team in [*asked.teams] or [inside.USUAL_TEAM]],

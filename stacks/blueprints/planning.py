@@ -100,6 +100,7 @@ def _add_ons(plan: Plan) -> dict[str, str]:
         gateway=bool(asked.gateway or asked.gateway_class),
         issuer=bool(asked.issuer),
         scale_on_queue=bool(asked.max_replicas) and asked.scale_on == "queue",
+        several_nodes=asked.replica_nodes > 1,
         brought=BROUGHT.get(request.target, ()),
     )
     return addons.pins(names, request.target, plan.versions)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
-from tests.benchmarks import accuracy, aws, engine, first_answer, imports, new_machine, plan
+from tests.benchmarks import accuracy, aws, engine, first_answer, imports, kubernetes, new_machine, plan
 from tests.benchmarks.measure import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
     "plan": plan.figures,
     "engine": engine.figures,
     "aws": aws.figures,
+    "kubernetes": kubernetes.figures,
     "first_answer": first_answer.figures,
     "accuracy": accuracy.figures,
     "new_machine": new_machine.figures,

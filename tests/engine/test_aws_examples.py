@@ -29,11 +29,31 @@ BLOCK_POOL = {
     "reservation": BLOCK,
     "zones": ["use2-az3"],
 }
+MODELS = [{"version": n, "digest": f"sha256:{n * 64}", "uri": f"s3://models/{n}"} for n in ("1", "2")]
+IMAGES = ("base", "mlflow", "postgres", "engine")
+WORKLOADS = {
+    "registry": "true",
+    "observability": "true",
+    "backup": "s3://backups/test",
+    "teams": '{"vision": {"share": 0.5}, "speech": {"weight": 2}}',
+    "team": "speech",
+    "engine": "triton",
+    "serving": json.dumps(MODELS[0]),
+    "canary": json.dumps({**MODELS[1], "percent": 10}),
+    "max_replicas": "4",
+    "min_replicas": "1",
+    "scale_on": "queue",
+    "gateway_class": "envoy",
+    "hostname": "vision.example.com",
+    "issuer": "letsencrypt",
+    "images": json.dumps({name: f"registry.example.com/{name}@sha256:{'c' * 64}" for name in IMAGES}),
+}
 EXAMPLES: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "h100-efa": ("us-east-1", {"train": TRAIN}, {}),
     "l4-spot-from-zero": ("us-east-1", {"serve": SERVE}, {"nat": "single"}),
     "p5en-block": ("us-east-2", {"train": BLOCK_POOL}, {"alerts": '["ops@example.com"]'}),
     "karpenter": ("us-east-1", {"train": {**TRAIN, "min_nodes": 0}}, {"autoscaler": "karpenter"}),
+    "workloads": ("us-east-1", {"train": TRAIN, "serve": {**SERVE, "min_nodes": 1}}, WORKLOADS),
     "everything": (
         "us-east-1",
         {"train": TRAIN, "serve": SERVE},
@@ -67,6 +87,8 @@ def stack(tmp_path: Path) -> Iterator[Program]:
 def test_a_stack_is_planned_made_found_unchanged_and_removed_in_one_go(name: str, stack: Program) -> None:
     before = [resource.id for resource in stack.cloud.resources]
     configure(stack, *EXAMPLES[name])
+    hidden = stack.pulumi("config", "set", "--secret", "registry_password", "swordfish", "--stack", "test")
+    assert hidden.returncode == 0, hidden.stderr
     planned = succeeded(stack.preview()).changes["create"]
     made = succeeded(stack.up())
     assert made.changes["create"] == planned

@@ -52,6 +52,8 @@ def test_what_people_ask_for_is_taken(given: dict[str, Any]) -> None:
         ({"canary": {**MODEL, "percent": 10}}, "canary", "needs a Gateway"),
         ({"max_replicas": 1, "min_replicas": 2}, "max_replicas", "less than min_replicas, 2"),
         ({"max_replicas": 4}, "min_replicas", "scale_on: queue"),
+        ({"replica_nodes": 2}, "replica_nodes", "use engine vllm"),
+        ({"replica_nodes": 0, "engine": "vllm"}, "replica_nodes", "use 1 or more"),
         ({"gateway": "shared"}, "gateway", "<namespace>/<name>"),
         ({"gateway": "default/shared"}, "hostname", "set hostname"),
         ({**OUTSIDE, "gateway_class": "example"}, "gateway_class", "one of gateway"),

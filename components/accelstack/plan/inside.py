@@ -30,6 +30,8 @@ KEYS: Keys = {
     "engine": (TEXT, "native"),
     "serving": (TABLE, {}),
     "canary": (TABLE, {}),
+    "replica_nodes": (WHOLE, 1),
+    "replica_accelerators": (WHOLE, 0),
     "min_replicas": (WHOLE, 0),
     "max_replicas": (WHOLE, 0),
     "scale_on": (TEXT, "cpu"),
@@ -81,6 +83,10 @@ class Inside:
     for."""
     canary: dict[str, Any]
     """Another model version, and the `percent` of requests that it gets."""
+    replica_nodes: int
+    """Nodes that one copy of the server spans, which engine vllm can."""
+    replica_accelerators: int
+    """Accelerators of one copy on each of its nodes; 0 for 1, or all where it spans several nodes."""
     min_replicas: int
     """Fewest copies of the server while they scale; 0 scales to none."""
     max_replicas: int
@@ -146,6 +152,7 @@ def check(asked: Inside, pools: Sequence[str]) -> list[Finding]:
         *_images(asked.images),
         _percent(asked.canary),
         _replicas(asked),
+        _span(asked),
         _outside(asked),
     ]
     return [finding for finding in found if finding]
@@ -218,6 +225,13 @@ def _replicas(asked: Inside) -> Finding | None:
         reason = "scales to none, which the processor load of no server can undo"
         return Finding(Severity.ERROR, "min_replicas", "0", reason, "use 1 or more, or scale_on: queue")
     return None
+
+
+def _span(asked: Inside) -> Finding | None:
+    if asked.replica_nodes == 1 or (asked.replica_nodes > 1 and asked.engine == "vllm"):
+        return None
+    fix = "use engine vllm" if asked.replica_nodes > 1 else "use 1 or more"
+    return Finding(Severity.ERROR, "replica_nodes", str(asked.replica_nodes), f"engine {asked.engine} cannot span", fix)
 
 
 def _outside(asked: Inside) -> Finding | None:
