@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from accelstack.cli.main import app
+from accelstack.k8s.training_outcome import INDEX
 from accelstack.plan.compatibility import defaults
+from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner, Result
 
 from tests.cluster.control_plane import ControlPlane, running
+from tests.cluster.launch import free_ports
 from tests.cluster.nodes import cpu_pool, nodes
 from tests.engine import programs
 from tests.engine.programs import Program, Run
 
-POOL = cpu_pool("train", per_node=2)
+POOL = cpu_pool("train", per_node=1)
 DIGEST = f"sha256:{'0' * 64}"
 IMAGE = f"registry.example.com/workloads@{DIGEST}"
 HOME, JOBS = "accelstack-test-serving", "accelstack-test-training"
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+PATIENCE = 120.0
+LOCAL_ACCURACY = 0.95
+"""What the local target's tests hold the digits to after as many epochs."""
 CONTROLLERS = {"kueue": "kueue", "jobset": "jobset"}
 """Whose programs run beside the cluster; Deployments in it stand for them, as somebody else's installation."""
 
@@ -61,15 +75,33 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture(scope="module")
-def stack(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+def objects() -> Iterator[str]:
+    """URL of an object store of one's own, with the stack's bucket."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    boto3.client("s3", endpoint_url=url, **keys).create_bucket(Bucket="models")
+    yield url
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(plane: ControlPlane, objects: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     folder = tmp_path_factory.mktemp("private") / "stack"
+    about = {"name": "objects", "namespace": "default"}
+    plane.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": about, "stringData": KEYS}])
     with programs.attached(folder, ("kubernetes",), stacks=True, kubernetes=plane.kubeconfig) as program:
         program.configure(
             target="private",
             kubeconfig=str(plane.kubeconfig),
             store="s3://models/test",
+            store_endpoint=objects,
+            store_secret="default/objects",  # noqa: S106
             image=IMAGE,
-            pools=json.dumps({"train": {"accelerator": "cpu:2", "nodes": 2}}),
+            epochs="8",
+            pools=json.dumps({"train": {"accelerator": "cpu:1", "nodes": 2}}),
         )
         yield program
 
@@ -82,6 +114,44 @@ def succeeded(run: Run) -> Run:
 def status(plane: ControlPlane, *arguments: str) -> Result:
     """`accelstack status`."""
     return CliRunner().invoke(app, ["status", "--kubeconfig", str(plane.kubeconfig), *arguments])
+
+
+@contextmanager
+def as_process(
+    pod: dict[str, Any], plane: ControlPlane, first: str, port: int, folder: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A pod's program on this machine: its command and environment, with the first pod's name led to loopback."""
+    (folder / "scratch").mkdir(parents=True)
+    (program,) = pod["spec"]["containers"]
+    environment = {each["name"]: each["value"] for each in program["env"] if "value" in each}
+    for source in program["envFrom"]:
+        held = plane.get("secret", source["secretRef"]["name"], pod["metadata"]["namespace"]) or {}
+        environment |= {key: base64.b64decode(value).decode() for key, value in held["data"].items()}
+    assert first in " ".join(program["command"])
+    words = [sys.executable if word == "python" else word for word in program["command"]]
+    place = words.index("--rendezvous") + 1
+    assert words[place].partition(":")[0] == first
+    words[place] = f"127.0.0.1:{port}"
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            words,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={
+                **os.environ,
+                **environment,
+                "JOB_COMPLETION_INDEX": pod["metadata"]["annotations"][INDEX],
+                "ACCELSTACK_SCRATCH": str(folder / "scratch"),
+                "ACCELSTACK_RESULT_FILE": str(folder / "termination-log"),
+            },
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(PATIENCE)
 
 
 def model(version: str) -> dict[str, Any]:
@@ -126,6 +196,24 @@ class TestAStackOnAnExistingCluster:
         assert every[f"{namespace}/{name}"]["stage"] == "succeeded"
         lost = status(plane, f"{namespace}/nothing")
         assert (lost.exit_code, "missing" in lost.stdout) == (1, True)
+
+    def test_the_pods_own_command_trains(self, stack: Program, plane: ControlPlane, tmp_path: Path) -> None:
+        namespace, _, name = stack.outputs()["training"]["job"].partition("/")
+        selected = ("--namespace", namespace, "--selector", f"jobset.sigs.k8s.io/jobset-name={name}")
+        pods = json.loads(plane.kubectl("get", "pods", *selected, "-o", "json"))["items"]
+        (leader,) = (each for each in pods if each["metadata"]["annotations"][INDEX] == "0")
+        first = f"{leader['spec']['hostname']}.{leader['spec']['subdomain']}"
+        (port,) = free_ports(1)
+        with ExitStack() as running_pods:
+            processes = [
+                running_pods.enter_context(as_process(pod, plane, first, port, tmp_path / pod["metadata"]["name"]))
+                for pod in pods
+            ]
+            assert [process.wait(PATIENCE) for process in processes] == [0, 0]
+        result = json.loads((tmp_path / leader["metadata"]["name"] / "termination-log").read_text())
+        assert result["metrics"]["accuracy"] >= LOCAL_ACCURACY
+        assert result["metrics"]["world_size"] == 2
+        assert result["model"]["uri"] == stack.outputs()["model"]["uri"]
 
     def test_a_pinned_version_is_served_and_a_canary_moves_the_route_alone(
         self, stack: Program, plane: ControlPlane

@@ -48,9 +48,14 @@ class Run:
 
     @property
     def steps(self) -> list[tuple[str, str]]:
-        """Each step as operation and name, `("create", "net-public-use1-az1")`, without `same` ones and providers."""
+        """Each step as operation and name, `("create", "net-public-use1-az1")`, without providers
+        and those that change nothing."""
         found = [event["resourcePreEvent"]["metadata"] for event in self.events if "resourcePreEvent" in event]
-        kept = [one for one in found if one["op"] != "same" and not one["type"].startswith("pulumi:providers:")]
+        kept = [
+            one
+            for one in found
+            if one["op"] not in ("same", "read") and not one["type"].startswith("pulumi:providers:")
+        ]
         return [(step["op"], step["urn"].rsplit("::", 1)[-1]) for step in kept]
 
     @property
