@@ -105,11 +105,13 @@ def gang(folder: Path, store: str, environment: Mapping[str, str] = {}, **change
         yield pods
 
 
-def until(pod: Pod, text: str) -> None:
+def until(pods: list[Pod], text: str) -> None:
+    """Waits for what one of them says: whoever leads."""
     end = time.monotonic() + PATIENCE
-    while text not in pod.said:
-        assert pod.process.poll() is None, pod.said
-        assert time.monotonic() < end, pod.said
+    while not any(text in pod.said for pod in pods):
+        said = "\n".join(pod.said for pod in pods)
+        assert any(pod.process.poll() is None for pod in pods), said
+        assert time.monotonic() < end, said
         time.sleep(0.1)
 
 
@@ -151,18 +153,40 @@ def test_stopped_and_lost_pods_go_on_from_the_store_to_the_same_model(
 ) -> None:
     again = {"run_id": "ba9876543210", "epochs": "8"}
     with gang(tmp_path, store, **again) as pods:  # a spot reclaim
-        until(pods[0], "epoch 2")
+        until(pods, "epoch 2")
         for pod in pods:
             pod.process.send_signal(signal.SIGTERM)
         assert [pod.wait() for pod in pods] == [3, 3], "\n".join(pod.said for pod in pods)
         assert not pods[0].left.exists()
     with gang(tmp_path, store, **again) as pods:  # a lost machine
-        until(pods[0], "going on from")
-        until(pods[0], "epoch 5")
+        until(pods, "going on from")
+        until(pods, "epoch 5")
         pods[1].kill()
         assert pods[0].wait() == 1, pods[0].said
     result = finished(tmp_path, store, **again)
     assert result["model"]["digest"] == trained["model"]["digest"]
+
+
+def test_an_elastic_run_goes_on_with_the_nodes_that_are_left(store: str, tmp_path: Path) -> None:
+    with gang(tmp_path, store, run_id="222222222222", epochs="40", min_nodes="1") as pods:
+        until(pods, "epoch 2")
+        pods[1].kill()
+        assert pods[0].wait() == 0, pods[0].said
+        result = json.loads(pods[0].left.read_text())
+    assert result["metrics"]["world_size"] == 1
+    assert result["metrics"]["accuracy"] >= LOCAL_ACCURACY
+
+
+def test_an_elastic_run_that_is_stopped_saves_and_goes_on_later(store: str, tmp_path: Path) -> None:
+    again = {"run_id": "333333333333", "epochs": "40", "min_nodes": "1"}
+    with gang(tmp_path, store, **again) as pods:
+        until(pods, "epoch 2")
+        for pod in pods:
+            pod.process.send_signal(signal.SIGTERM)
+        assert [pod.wait() for pod in pods] == [3, 3], "\n".join(pod.said for pod in pods)
+    with gang(tmp_path, store, **again) as pods:
+        until(pods, "going on from")
+        assert [pod.wait() for pod in pods] == [0, 0], "\n".join(pod.said for pod in pods)
 
 
 @pytest.mark.parametrize(
