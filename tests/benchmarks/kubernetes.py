@@ -13,7 +13,7 @@ from tests.engine import programs
 from tests.engine.double import sdk
 from tests.engine.programs import Entry, Program
 
-RUNS = 5
+RUNS = 3
 NAMESPACES = 38
 """Each with seven objects in it."""
 OURS = """\
@@ -26,7 +26,7 @@ for number in range({count}):
 
 def figures() -> Iterator[Figure]:
     """The ratio of `pulumi up` of new stacks, the programs in turn; each is removed before the other's turn."""
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "plane") as plane:
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as plane:
         yield _against_bare(Path(folder), plane)
 
 
