@@ -65,7 +65,8 @@ class Cluster:
             base_url=access.server,
             verify=_context(access),
             headers={"Accept": "application/json", **headers},
-            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+            # never expired: one thread would close a connection that another has just been given
+            limits=httpx.Limits(max_connections=_CONNECTIONS, keepalive_expiry=None),
             timeout=httpx.Timeout(60, connect=3),
             trust_env=False,
         )
