@@ -21,6 +21,7 @@ SERVE = {"accelerator": "L4:1", "nodes": 6, "min_nodes": 0, "capacity": "spot", 
 ZONES = ("use1-az1", "use1-az2", "use1-az4")
 SIZES = (1, 8, 24, 64)
 """Pools of a growing stack: the largest has about a thousand resources."""
+HELM = "helm.sh/v3"
 
 
 def figures() -> Iterator[Figure]:
@@ -79,15 +80,19 @@ def _preview(program: Program) -> float:
 
 def _written_bare(resources: list[Entry]) -> str:
     """A program that registers the same resources, one line each: what is another's id, ARN or name refers to it, and
-    the rest are the values that the engine saw."""
+    the rest are the values that the engine saw. Kinds that the SDK has no class for are registered by their type."""
     lines: list[str] = ["import pulumi_kubernetes as kubernetes"]
     known: dict[str, str] = {}
     for number, each in enumerate(resources):
         package, module, name = each.type.split(":")
-        path = "kubernetes.helm.v3" if package == "kubernetes" else f"aws.{module.split('/')[0]}"
-        inputs = {key: each.inputs[key] for key in each.inputs if key in sdk.signature(each.type).inputs}
-        arguments = "".join(f", {sdk.snake(key)}={_written(value, known)}" for key, value in inputs.items())
-        lines.append(f"r{number} = {path}.{name}('{each.name}-{number}'{arguments})")
+        if package == "kubernetes" and module != HELM:
+            arguments = _written(each.inputs, known)
+            lines.append(f"r{number} = pulumi.CustomResource('{each.type}', '{each.name}-{number}', {arguments})")
+        else:
+            path = "kubernetes.helm.v3" if module == HELM else f"aws.{module.split('/')[0]}"
+            inputs = {key: each.inputs[key] for key in each.inputs if key in sdk.signature(each.type).inputs}
+            arguments = "".join(f", {sdk.snake(key)}={_written(value, known)}" for key, value in inputs.items())
+            lines.append(f"r{number} = {path}.{name}('{each.name}-{number}'{arguments})")
         for output in ("name", "arn", "id"):
             value = each.id if output == "id" else each.outputs.get(output)
             if isinstance(value, str) and value not in each.inputs.values():

@@ -176,10 +176,9 @@ class TestValues:
         ]
         assert {"pod", "leaderworkerset.x-k8s.io/leaderworkerset"} <= set(frameworks)
 
-    @pytest.mark.parametrize("install", [True, False])
-    def test_drivers_are_installed_where_images_have_none(self, install: bool) -> None:
-        values = addon_values.values("gpu_operator", VERSIONS, install_drivers=install)
-        assert values["driver"] == values["toolkit"] == {"enabled": install}
+    def test_the_gpu_operator_installs_the_drivers_that_nodes_lack(self) -> None:
+        values = addon_values.values("gpu_operator", VERSIONS)
+        assert values["driver"] == values["toolkit"] == {"enabled": True}
 
     def test_prometheus_reads_monitors_of_every_namespace(self) -> None:
         spec = addon_values.values("kube_prometheus_stack", VERSIONS)["prometheus"]["prometheusSpec"]

@@ -110,10 +110,18 @@ def test_a_mounted_folder_is_filled_in_place(
 
 @pytest.mark.parametrize("uri", ["{folder}/nothing", "nosuchstore://bucket/model"])
 def test_what_is_not_there_is_bad_input(tmp_path: Path, uri: str) -> None:
-    done = run(uri.format(folder=tmp_path), "sha256:0", tmp_path / "out")
+    done = run(uri.format(folder=tmp_path), "sha256:" + "0" * 64, tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert uri.format(folder=tmp_path) in done.stderr
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 64, "sha256:0", "sha256:" + "G" * 64])
+def test_what_is_no_digest_is_bad_input(tmp_path: Path, digest: str) -> None:
+    done = run(directory(tmp_path / "store", NATIVE), digest, tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: digest: {digest!r} is not sha256:")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture

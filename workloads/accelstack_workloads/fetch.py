@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,9 +30,11 @@ def fetch(uri: str, digest: str, out: Path) -> bool:
         Whether anything was copied.
 
     Raises:
-        WorkloadError: there is nothing at the URI, it cannot be read, or `out` cannot be written.
+        WorkloadError: the digest is none, there is nothing at the URI, it cannot be read, or `out` cannot be written.
         NotVerifiedError: the files at the URI have another digest.
     """
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        raise WorkloadError(f"digest: {digest!r} is not sha256: and 64 hexadecimal digits; give the registered one")
     if out.is_dir() and folder_digest(out) == digest:
         return False
     source = model_store.files_at(uri)

@@ -19,6 +19,7 @@ import psutil
 from accelstack_workloads.errors import EXIT_STOPPED, WorkloadError
 from accelstack_workloads.lifeline import PARENT_VARIABLE
 from accelstack_workloads.probe_worker import MEASURED_VARIABLE
+from accelstack_workloads.steps import sockets
 
 RESULT_VARIABLE, RESULT = "ACCELSTACK_RESULT_FILE", "/dev/termination-log"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
@@ -67,8 +68,7 @@ def run(nodes: int, processes: int, rendezvous: str, megabytes: int | None = Non
     with tempfile.TemporaryDirectory() as folder:
         measured = Path(folder, "measured.json")
         own = {MEASURED_VARIABLE: str(measured), PARENT_VARIABLE: str(os.getpid()), "NCCL_DEBUG": "INFO"}
-        usual = {"GLOO_SOCKET_IFNAME": interface} if interface else {}
-        status, transport = _launch(command, {**usual, **os.environ, **own})
+        status, transport = _launch(command, {**sockets(interface), **os.environ, **own})
         if status or not measured.exists():
             print(
                 f"error: probe: the {nodes} pods did not measure together at {rendezvous} (exit status {status}); "

@@ -31,8 +31,7 @@ class Steps:
         self._process: subprocess.Popen[str] | None = None
         self._restarts = restarts
         self.stopping = False
-        ours = {f"{library}_SOCKET_IFNAME": interface for library in ("GLOO", "NCCL")} if interface else {}
-        self._environment = {**ours, **os.environ, "PYTHONUNBUFFERED": "1"}
+        self._environment = {**sockets(interface), **os.environ, "PYTHONUNBUFFERED": "1"}
         signal.signal(signal.SIGTERM, self._stop)
 
     def run(self, commands: list[list[str]]) -> tuple[int, str]:
@@ -92,3 +91,8 @@ def _end_after(process: psutil.Process, children: list[psutil.Process]) -> None:
     while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
         threading.Event().wait(0.2)
     process.kill()
+
+
+def sockets(interface: str) -> dict[str, str]:
+    """Variables that keep gloo's and NCCL's sockets to a network interface; none for an unknown one."""
+    return {f"{library}_SOCKET_IFNAME": interface for library in ("GLOO", "NCCL")} if interface else {}

@@ -38,7 +38,6 @@ def values(
     versions: Mapping[str, str],
     *,
     installed: Collection[str] = (),
-    install_drivers: bool = False,
     mirror: str = "",
 ) -> Values:
     """The values of an add-on's chart, with the switch that leaves definitions to us.
@@ -46,14 +45,11 @@ def values(
     Args:
         versions: by component, as `plan.addons.pins` gives them.
         installed: every add-on of the cluster.
-        install_drivers: whether the GPU operator installs the driver, which nodes' images lack.
     """
     own = _moved(_VALUES[component](versions), mirror) if component in _VALUES else {}
     if component == "kueue":
         configuration = kueue_configuration(groups="leader_worker_set" in installed)
         own["managerConfig"] = {"controllerManagerConfigYaml": yaml.safe_dump(configuration, sort_keys=False)}
-    if component == "gpu_operator":
-        own = merged(own, {"driver": {"enabled": install_drivers}, "toolkit": {"enabled": install_drivers}})
     return merged(own, dict(addons.addons()[component].switch))
 
 
@@ -185,7 +181,14 @@ def _velero(versions: Mapping[str, str]) -> Values:
 
 
 def _gpu_operator(versions: Mapping[str, str]) -> Values:
-    return {"daemonsets": {"tolerations": EVERYWHERE}, "operator": {"upgradeCRD": True}}
+    """Drivers are installed, since plans take the operator for nodes that lack them; it leaves a node's own alone."""
+    needed = {"enabled": True}
+    return {
+        "daemonsets": {"tolerations": EVERYWHERE},
+        "operator": {"upgradeCRD": True},
+        "driver": needed,
+        "toolkit": needed,
+    }
 
 
 def _dra_driver(versions: Mapping[str, str]) -> Values:

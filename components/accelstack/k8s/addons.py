@@ -33,8 +33,6 @@ class AddOnsArgs(TypedDict):
     """Objects of kinds that the charts bring, which may hold outputs; made after the charts, removed before them."""
     values: NotRequired[dict[str, dict[str, Any]]]
     """Values by component, laid over those that accelstack sets."""
-    install_drivers: NotRequired[bool]
-    """Whether the GPU operator installs drivers, for nodes whose images have none; false if left out."""
     crds: NotRequired[str]
     """Folder or URL that has definitions as `<component>-<version>.yaml`; those of the projects' releases if left
     out."""
@@ -130,7 +128,6 @@ def chart(component: str, args: AddOnsArgs, installed: Sequence[str]) -> Chart:
         component,
         versions,
         installed=installed,
-        install_drivers=args.get("install_drivers", False),
         mirror=args.get("mirror", ""),
     )
     return Chart(

@@ -1,5 +1,6 @@
 """What joins the accelerators of an existing cluster's nodes, by the devices that the nodes offer."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ DEVICES = {
 }
 """What the names of a fabric's resources on a node begin with; fabrics whose devices are claimed have none."""
 OF_AZURE = ("NCCL_TOPO_FILE",)
-"""Variables that name a file which Azure's nodes have and others have not."""
+"""Variables that name a file which a stack on Azure puts into its pods; here nothing does."""
 WITHOUT_HUGE_PAGES = ("FI_EFA_USE_HUGE_PAGE", "0")
 """Of libfabric's EFA provider, where nodes set no huge pages aside
 (https://github.com/ofiwg/libfabric/blob/main/man/fi_efa.7.md)."""
@@ -67,6 +68,7 @@ def _seen(group: Group, usual: str) -> str:
 def _as_offered(fabric: Fabric, group: Group) -> Fabric:
     """A machine type's fabric, under the names and counts with which the nodes offer its devices."""
     devices = dict(group.fabric)
+    fabric = replace(fabric, environment=_here(fabric.environment))
     if fabric.name == "infiniband" and devices:
         return replace(fabric, requests=_requests(group, DEVICES["infiniband"]))
     if fabric.name != "efa" or EFA not in devices:
@@ -85,7 +87,7 @@ def _of_devices(name: str, group: Group) -> Fabric:
         name=name,
         interfaces=tuple(Interface(card, 0, kind) for card in range(sum(int(count) for _, count in devices))),
         requests=(*others, *devices),
-        environment=tuple((key, value) for key, value in facts["environment"].items() if key not in OF_AZURE),
+        environment=_here(facts["environment"].items()),
         shared_memory=facts["shared_memory"],
         capabilities=tuple(facts["capabilities"]),
         image=tuple(each.format(collectives=collectives) for each in facts["image"]),
@@ -93,6 +95,11 @@ def _of_devices(name: str, group: Group) -> Fabric:
         date=str(facts["date"]),
     )
     return _huge_pages(fabric, group)
+
+
+def _here(environment: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Variables whose files are there in an existing cluster."""
+    return tuple(each for each in environment if each[0] not in OF_AZURE)
 
 
 def _requests(group: Group, prefix: str) -> tuple[tuple[str, str], ...]:
