@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import pulumi
 from accelstack import k8s, private
+from accelstack.k8s.nic_cluster_policy import nic_cluster_policy
 from accelstack.plan.request import Request
 from settings import Settings
 
@@ -48,6 +50,7 @@ def build(chosen: Settings, planned: Planned) -> Outputs:
         store=store,
         access=lambda spaces: _access(request, spaces, opts),
         add_ons=planned.add_ons,
+        manifests=_manifests(request, planned.add_ons),
         egress=_egress(platform.store_endpoint),
         image=platform.image,
     )
@@ -81,6 +84,13 @@ def _access(
         use: Access(space.service_account, store.access[use], [pulled[use]] if use in pulled else [])
         for use, space in spaces.items()
     }
+
+
+def _manifests(request: Request, add_ons: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What operators that are installed here are told to do."""
+    if "network_operator" not in add_ons:
+        return []
+    return [nic_cluster_policy(request.name, add_ons, request.inside.mirror)]
 
 
 def _egress(endpoint: str) -> list[k8s.Egress]:

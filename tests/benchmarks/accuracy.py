@@ -24,7 +24,7 @@ def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         prepared, run = Path(folder, "data"), Path(folder, "run")
         prepare = timed([sys.executable, *MODULE, "prepare", "--dataset", data, "--out", str(prepared)])
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--log-dir", folder]
         train = timed(
             [
                 *(sys.executable, *torchrun, *MODULE, "train", "--data", str(prepared), "--out", str(run)),

@@ -159,6 +159,15 @@ def test_the_lock_holds_wherever_and_in_however_many_files_definitions_lie(tmp_p
     assert "status" not in both[0]
 
 
+def texts(values: object) -> list[str]:
+    """Every text in values, but for configuration files."""
+    if isinstance(values, dict):
+        return [text for each in values.values() for text in texts(each)]
+    if isinstance(values, list):
+        return [text for each in values for text in texts(each)]
+    return [values] if isinstance(values, str) and "\n" not in values else []
+
+
 class TestValues:
     def test_kueue_takes_all_of_a_job_or_none_and_waits_for_large_nodes(self) -> None:
         values = addon_values.values("kueue", VERSIONS)
@@ -179,6 +188,24 @@ class TestValues:
     def test_the_gpu_operator_installs_the_drivers_that_nodes_lack(self) -> None:
         values = addon_values.values("gpu_operator", VERSIONS)
         assert values["driver"] == values["toolkit"] == {"enabled": True}
+
+    def test_one_operator_of_two_finds_features_and_drivers_for_cards(self) -> None:
+        alone = addon_values.values("gpu_operator", VERSIONS)
+        both = addon_values.values("gpu_operator", VERSIONS, installed=["gpu_operator", "network_operator"])
+        assert "nfd" not in alone
+        assert both["nfd"] == {"enabled": False}
+        assert both["driver"] == {"enabled": True, "rdma": {"enabled": True}}
+
+    @pytest.mark.parametrize("component", [name for name, each in addons.addons().items() if each.chart])
+    def test_every_image_comes_from_the_mirror(self, component: str) -> None:
+        moved = texts(addon_values.values(component, VERSIONS, mirror="own.example/m"))
+        assert any(text.startswith("own.example") for text in moved)
+        hosts = ("nvcr.io", "quay.io", "docker.io", "ghcr.io", "registry.k8s.io", "602401143452", "velero/")
+        assert [text for text in moved if text.startswith(hosts)] == []
+
+    def test_registry_and_repository_apart_make_the_same_name(self) -> None:
+        image = addon_values.values("keda", VERSIONS, mirror="own.example:5000/m")["image"]["keda"]
+        assert f"{image['registry']}/{image['repository']}" == "own.example:5000/m/ghcr.io/kedacore/keda"
 
     def test_prometheus_reads_monitors_of_every_namespace(self) -> None:
         spec = addon_values.values("kube_prometheus_stack", VERSIONS)["prometheus"]["prometheusSpec"]

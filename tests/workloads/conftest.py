@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.workloads.steps import run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _launchers_notes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """torchrun leaves no folder behind in the temporary one: `PET_` and an option's name is how it takes defaults."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PET_LOG_DIR", str(tmp_path_factory.mktemp("launcher")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,11 @@ def train(job: Job) -> int:
             status, said = steps.run(
                 [
                     [*module, "prepare", "--dataset", job.dataset, "--out", str(data)],
-                    [*_launcher(job, index, host, port, address), *_options(job, data, run.path)],
+                    [
+                        *_launcher(job, index, host, port, address),
+                        *("--log-dir", str(Path(scratch, "launcher"))),
+                        *_options(job, data, run.path),
+                    ],
                 ]
             )
         if status == EXIT_STOPPED:

@@ -58,14 +58,14 @@ def run(nodes: int, processes: int, rendezvous: str, megabytes: int | None = Non
     print(f"probe: meets at {rendezvous} from {address} on {interface or 'an unknown interface'}", file=sys.stderr)
     index = os.environ.get(INDEX_VARIABLE, "")
     hosting = f",is_host={str(index == '0').lower()}" if index else ""
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run"),
-        *("--nnodes", str(nodes), "--nproc-per-node", str(max(1, processes)), "--local-addr", address),
-        *("--rdzv-backend", "c10d", "--rdzv-endpoint", rendezvous, "--rdzv-id", "probe"),
-        *("--rdzv-conf", f"join_timeout={JOIN_SECONDS},read_timeout={JOIN_SECONDS}{hosting}"),
-        *("-m", "accelstack_workloads.probe_worker", *([str(megabytes)] if megabytes else [])),
-    ]
     with tempfile.TemporaryDirectory() as folder:
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--log-dir", folder),
+            *("--nnodes", str(nodes), "--nproc-per-node", str(max(1, processes)), "--local-addr", address),
+            *("--rdzv-backend", "c10d", "--rdzv-endpoint", rendezvous, "--rdzv-id", "probe"),
+            *("--rdzv-conf", f"join_timeout={JOIN_SECONDS},read_timeout={JOIN_SECONDS}{hosting}"),
+            *("-m", "accelstack_workloads.probe_worker", *([str(megabytes)] if megabytes else [])),
+        ]
         measured = Path(folder, "measured.json")
         own = {MEASURED_VARIABLE: str(measured), PARENT_VARIABLE: str(os.getpid()), "NCCL_DEBUG": "INFO"}
         status, transport = _launch(command, {**sockets(interface), **os.environ, **own})

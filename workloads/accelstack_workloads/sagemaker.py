@@ -85,11 +85,17 @@ def train() -> int:
         hyperparameters = _read(root / "input/config/hyperparameters.json")
         hosts = _hosts(_read(root / "input/config/resourceconfig.json"))
         run_folder = root / "checkpoints"
-        with tempfile.TemporaryDirectory() as prepared:
+        with tempfile.TemporaryDirectory() as scratch:
+            prepared, notes = (str(Path(scratch, name)) for name in ("data", "launcher"))
             status, reason = Steps(hosts.interface if len(hosts.names) > 1 else "").run(
                 [
                     [*_module(), "prepare", "--dataset", _dataset(root, hyperparameters), "--out", prepared],
-                    [*_launcher(hyperparameters, hosts), *_options(hyperparameters, prepared, run_folder)],
+                    [
+                        *_launcher(hyperparameters, hosts),
+                        "--log-dir",
+                        notes,
+                        *_options(hyperparameters, prepared, run_folder),
+                    ],
                 ]
             )
         if status == 0 and hosts.rank == 0:

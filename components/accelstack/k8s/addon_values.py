@@ -21,6 +21,8 @@ FOR_GROUPS = ("pod", "leaderworkerset.x-k8s.io/leaderworkerset")
 RELEASE = "kube-prometheus-stack"
 EVERYWHERE = [{"operator": "Exists"}]
 """Toleration of daemons that devices hang on."""
+FOUND_EVERYWHERE: Values = {"node-feature-discovery": {"worker": {"tolerations": EVERYWHERE}}}
+"""Operators act on nodes whose features were found; the workers that find them would keep off tainted ones."""
 SECCOMP = {"seccompProfile": {"type": "RuntimeDefault"}}
 NVIDIA = sorted(name for name, kind in KINDS.items() if kind.vendor == "nvidia")
 GPU_NODES = {
@@ -44,13 +46,18 @@ def values(
 
     Args:
         versions: by component, as `plan.addons.pins` gives them.
-        installed: every add-on of the cluster.
+        installed: every add-on that the stack installs.
+        mirror: registry and path that images come from; empty for their own.
     """
     own = _moved(_VALUES[component](versions), mirror) if component in _VALUES else {}
     if component == "kueue":
         configuration = kueue_configuration(groups="leader_worker_set" in installed)
         own["managerConfig"] = {"controllerManagerConfigYaml": yaml.safe_dump(configuration, sort_keys=False)}
-    return merged(own, dict(addons.addons()[component].switch))
+    if component == "gpu_operator" and "network_operator" in installed:
+        # it brings the driver of network cards, and finds nodes' features for both (az_aks_rdma)
+        own = merged(own, {"driver": {"rdma": {"enabled": True}}, "nfd": {"enabled": False}})
+    own = merged(own, dict(addons.addons()[component].switch))
+    return merged(own, _images(component, mirror)) if mirror else own
 
 
 def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> Values:
@@ -188,7 +195,22 @@ def _gpu_operator(versions: Mapping[str, str]) -> Values:
         "operator": {"upgradeCRD": True},
         "driver": needed,
         "toolkit": needed,
+        **FOUND_EVERYWHERE,
     }
+
+
+def _amd_gpu_operator(versions: Mapping[str, str]) -> Values:
+    """Its plug-in, labeller and exporter; no workflows for repairs, which nobody asked for."""
+    plugin = {"devicePluginTolerations": EVERYWHERE, "nodeLabellerTolerations": EVERYWHERE}
+    return {
+        "remediation": {"enabled": False},
+        "deviceConfig": {"spec": {"devicePlugin": plugin, "metricsExporter": {"tolerations": EVERYWHERE}}},
+        **FOUND_EVERYWHERE,
+    }
+
+
+def _network_operator(versions: Mapping[str, str]) -> Values:
+    return {**FOUND_EVERYWHERE}
 
 
 def _dra_driver(versions: Mapping[str, str]) -> Values:
@@ -216,6 +238,24 @@ def _moved(given: Values, mirror: str) -> Values:
     return {key: moved(key, value) for key, value in given.items()}
 
 
+def _images(component: str, mirror: str) -> Values:
+    """The values that name a chart's images, which a mirror has under their whole names."""
+    found: Values = {}
+    places = addons.image_places(component)
+    for path, name in places.whole.items():
+        found = merged(found, _at(path, images.mirrored(name, mirror)))
+    for path, name in places.apart.items():
+        registry, _, repository = images.mirrored(name, mirror).partition("/")
+        found = merged(found, _at(path, {"registry": registry, "repository": repository}))
+    return found
+
+
+def _at(path: str, value: Any) -> Values:
+    """The value where a dotted path says."""
+    first, _, rest = path.partition(".")
+    return {first: _at(rest, value) if rest else value}
+
+
 def _image(repository: str, version: str) -> Values:
     return {"repository": repository, "tag": f"v{version}", "pullPolicy": "IfNotPresent"}
 
@@ -234,6 +274,8 @@ _VALUES: dict[str, Callable[[Mapping[str, str]], Values]] = {
     "dcgm_exporter": _dcgm_exporter,
     "velero": _velero,
     "gpu_operator": _gpu_operator,
+    "amd_gpu_operator": _amd_gpu_operator,
+    "network_operator": _network_operator,
     "dra_driver": _dra_driver,
     "device_plugin": _everywhere,
     "efa_device_plugin": _everywhere,

@@ -37,8 +37,8 @@ class AddOnsArgs(TypedDict):
     """Folder or URL that has definitions as `<component>-<version>.yaml`; those of the projects' releases if left
     out."""
     mirror: NotRequired[str]
-    """Registry and path that charts come from, as `plan.images.mirrored_chart` says; their own if left out. Images of
-    charts are the charts' own, but for those that accelstack sets: nodes' registries, or `values`, move the others."""
+    """Registry and path that the add-ons' charts and images come from, as `plan.images` says; their own if left out.
+    Of `charts` it moves the charts alone: their values name their images."""
     lock: NotRequired[dict[str, Any]]
     """Digests of what is read: `crds` by `<component>-<version>`."""
 

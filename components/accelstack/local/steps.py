@@ -41,9 +41,14 @@ def path_of(uri: str) -> Path:
     return Path(uri.removeprefix("file://"))
 
 
-def torchrun(processes: int) -> list[str]:
-    """The launcher for so many trainers on this machine, meeting on a free loopback port."""
-    return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+def torchrun(processes: int, notes: Path) -> list[str]:
+    """The launcher for so many trainers on this machine, meeting on a free loopback port.
+
+    Args:
+        notes: folder for what it writes of failures; else it would leave one in the temporary folder each time.
+    """
+    own = ("--standalone", "--nproc-per-node", str(processes), "--log-dir", str(notes))
+    return ["-m", "torch.distributed.run", *own]
 
 
 def run(step: list[str], log: Path, launcher: list[str] | None = None, settings: dict[str, str] | None = None) -> None:

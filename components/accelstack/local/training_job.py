@@ -123,7 +123,7 @@ def _train(props: dict[str, Any], run: Path, data: Path, log: Path, ranks: int) 
     threads = machine.threads(machine.find()["cores"], ranks)
     try:
         hidden = {"CUDA_VISIBLE_DEVICES": ""} if props["accelerator"] == "cpu" else {}
-        steps.run(command, log, steps.torchrun(ranks), {"OMP_NUM_THREADS": str(threads), **hidden})
+        steps.run(command, log, steps.torchrun(ranks, run / "launcher"), {"OMP_NUM_THREADS": str(threads), **hidden})
     except steps.StepError as error:
         if any(line.startswith("stopped") for line in error.lines):
             raise UserError(f"training was stopped; the next `up` goes on from its checkpoint (log: {log})") from error

@@ -52,6 +52,16 @@ class ChartSource:
     namespace: str
 
 
+@dataclass(frozen=True, slots=True)
+class ImagePlaces:
+    """Where a chart's values name images, as dotted paths, and what the chart puts there."""
+
+    whole: Mapping[str, str]
+    """Values that hold a name or reference, or what a name begins with."""
+    apart: Mapping[str, str]
+    """Tables with `registry` and `repository`."""
+
+
 @cache
 def addons() -> dict[str, AddOn]:
     """Every add-on by its component, in the order of installation."""
@@ -121,6 +131,12 @@ def chart(component: str, versions: Mapping[str, str]) -> ChartSource:
     return ChartSource(own.release, own.repository, own.chart, version, own.namespace)
 
 
+def image_places(component: str) -> ImagePlaces:
+    """Where an add-on's chart names its images, but for those that accelstack's own values name."""
+    found: Mapping[str, Any] = tables.document("addon_images").get(component, {})
+    return ImagePlaces(found.get("whole", {}), found.get("apart", {}))
+
+
 def definitions(component: str, versions: Mapping[str, str], prefix: str = "") -> tuple[str, ...]:
     """Where an add-on's definitions are read from; none where its chart brings them.
 
@@ -143,5 +159,8 @@ def _read(component: str, row: Mapping[str, Any]) -> AddOn:
 
 def parts(component: str) -> tuple[str, ...]:
     """Components whose versions an add-on takes, its own first."""
-    more = {"velero": ("velero_chart", "velero_aws_plugin")}.get(component, ())
+    more = {
+        "velero": ("velero_chart", "velero_aws_plugin"),
+        "network_operator": ("doca_driver",),
+    }.get(component, ())
     return tuple(dict.fromkeys([component, addons()[component].defined_by, *more]))

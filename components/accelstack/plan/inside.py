@@ -124,7 +124,7 @@ class Inside:
     images: dict[str, Any]
     """Images by digest, by what they are for: `base`, `mlflow`, `postgres`, `engine`, and fabric daemons."""
     mirror: str
-    """Registry and prefix that every image and chart comes from; empty for their own."""
+    """Registry and prefix that add-ons' charts and images come from; empty for their own."""
     crds: str
     """Folder or URL that custom resource definitions are read from; empty for their projects' releases."""
     storage_class: str
