@@ -14,6 +14,7 @@ import psutil
 import pytest
 from accelstack_workloads import probe, probe_worker
 from accelstack_workloads.errors import WorkloadError
+from accelstack_workloads.lifeline import PARENT_VARIABLE
 
 from tests.workloads.steps import END_SECONDS
 
@@ -57,11 +58,12 @@ def test_a_pod_that_is_taken_ends_with_its_processes_and_asks_to_begin_again(tmp
     waiting = pod(tmp_path, 0, "--nodes", "2", "--processes", "1", "--rendezvous", free_endpoint())
     assert waiting.stderr
     assert "meets at 127.0.0.1" in waiting.stderr.readline()
-    processes = psutil.Process(waiting.pid).children(recursive=True)
-    waiting.send_signal(signal.SIGTERM)
+    pid = waiting.pid
+    waiting.send_signal(signal.SIGTERM)  # at a moment when it may be starting its launcher
     waiting.communicate(timeout=END_SECONDS)
     assert waiting.returncode == 3
-    assert psutil.wait_procs(processes, timeout=10)[1] == []
+    environments = [process.info["environ"] or {} for process in psutil.process_iter(["environ"])]
+    assert str(pid) not in [each.get(PARENT_VARIABLE) for each in environments]
     assert not (tmp_path / "result-0").exists()
 
 

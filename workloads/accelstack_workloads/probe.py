@@ -130,11 +130,15 @@ def _refuse(nodes: int, processes: int, rendezvous: str, megabytes: int | None) 
 
 def _launch(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
     """Exit status of the workers' launcher, and the networks that NCCL tells of; passes on what it says."""
-    seen = set[str]()
+    seen, asked = set[str](), list[int]()
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))  # or it would be left behind while it starts
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
     )
     try:
+        signal.signal(signal.SIGTERM, _stop)
+        if asked:
+            raise SystemExit(EXIT_STOPPED)
         for line in process.stdout or ():
             print(line, end="", file=sys.stderr, flush=True)
             seen.add(network(line))
