@@ -46,7 +46,7 @@ lint: install ## check format, style, types and the direction of imports
 bench: install ## measure what the README promises
 	@$(PYTHON) -m tests.benchmarks
 
-soak: install ## measure a thousand nodes under gangs; minutes
+soak: install ## measure a thousand nodes under gangs; most of an hour
 	@$(PYTHON) -m tests.cluster.soak
 
 .venv/.installed: pyproject.toml uv.lock tools/packages.py

@@ -11,6 +11,7 @@ from typing import Any
 import pulumi
 from accelstack import k8s
 from accelstack.contracts import Chart, ClusterPool, ModelVersion, StoreAccess
+from accelstack.k8s import addon_values as k8s_values
 from accelstack.k8s import pod, training_job_manifest
 from accelstack.plan import addons, inside
 from accelstack.plan.inside import Inside
@@ -47,13 +48,21 @@ class Ground:
     kubeconfig: pulumi.Output[str]
     pools: list[ClusterPool]
     store: pulumi.Input[str]
-    """URI of the object store, as people see it."""
+    """URI of the object store, as pods see it."""
     access: Callable[[Mapping[str, k8s.Namespace]], Mapping[str, Access]]
     """How the pods of namespaces reach it, by what the namespaces are for."""
     add_ons: dict[str, str]
     """Versions of the add-ons to install, and of their parts."""
+    adopted: list[str] = field(default_factory=list)
+    """Add-ons of others that are used."""
+    homes: list[str] = field(default_factory=list)
+    """Others' namespaces that add-ons are installed into."""
+    keeps: bool = False
+    """Whether the cluster, and with it the registry's volume, outlives the stack."""
     egress: list[k8s.Egress] = field(default_factory=list)
     """Addresses that pods need besides any on port 443."""
+    reaches: list[str] = field(default_factory=list)
+    """Namespaces whose pods they need, such as an object store's."""
     image: pulumi.Input[str] = ""
     """Image with the workloads, by digest; empty where a base image runs their source."""
     charts: list[Chart] = field(default_factory=list)
@@ -79,6 +88,9 @@ def build(chosen: Settings, asked: Inside, ground: Ground) -> Outputs:
         "versions": ground.add_ons,
         "charts": ground.charts,
         "manifests": ground.manifests,
+        "adopted": ground.adopted,
+        "homes": ground.homes,
+        "values": {"kube_prometheus_stack": k8s_values.on_volume(asked.storage_class)},
     }
     if asked.crds:
         given["crds"] = asked.crds
@@ -89,7 +101,7 @@ def build(chosen: Settings, asked: Inside, ground: Ground) -> Outputs:
     ready = k8s.AddOns(add_ons_name(ground.name), given, ground.opts).ready
     train_on = _chosen(ground.pools, asked.train_on, "train")
     serve_on = _chosen(ground.pools, asked.serve_on, "serve")
-    spaces = _namespaces(asked, ground, train_on)
+    spaces = _namespaces(asked, ground, train_on, serve_on)
     access = ground.access(spaces)
     teams = [_team(name, spaces, asked) for name in asked.teams or {inside.USUAL_TEAM: {}}]
     # what serves, and what runs the cluster, takes no quota
@@ -116,28 +128,21 @@ def _chosen(pools: list[ClusterPool], wanted: str, usual: str) -> ClusterPool:
     return next(pool for pool in pools if pool["name"] == name)
 
 
-def _namespaces(asked: Inside, ground: Ground, train_on: ClusterPool) -> dict[str, k8s.Namespace]:
+def _namespaces(
+    asked: Inside, ground: Ground, train_on: ClusterPool, serve_on: ClusterPool
+) -> dict[str, k8s.Namespace]:
     """A namespace for each team's jobs, for serving and for the registry, by what it is for."""
-    level = pod.standard(train_on["pod_fabric"])
-    outward: k8s.NamespaceArgs = {"egress": True, "egress_to": ground.egress}
+    outward: k8s.NamespaceArgs = {"egress": True, "egress_to": ground.egress, "reaches": [*ground.reaches]}
     watched: list[pulumi.Input[str]] = [MONITORING] if asked.observability else []
-    registry = f"{ground.name}-registry"
-    teams = [*asked.teams] or [inside.USUAL_TEAM]
-    found: dict[str, k8s.NamespaceArgs] = {
-        **{
-            team: {
-                **outward,
-                "level": level,
-                "internal": True,
-                "reaches": [registry] if asked.registry else [],
-            }
-            for team in teams
-        },
-        "serving": {**outward, "reachable_from": [*watched, *asked.gateway_pods]},
-    }
+    serving: k8s.NamespaceArgs = {**outward, "reachable_from": [*watched, *asked.gateway_pods]}
+    if asked.replica_nodes > 1:  # the nodes of one copy are joined as those of a training job
+        serving |= {"level": pod.standard(serve_on["pod_fabric"]), "internal": True}
+    jobs: k8s.NamespaceArgs = {**outward, "level": pod.standard(train_on["pod_fabric"]), "internal": True}
     if asked.registry:
-        theirs: list[pulumi.Input[str]] = [f"{ground.name}-{team}" for team in teams]
-        found["registry"] = {**outward, "internal": True, "reachable_from": theirs}
+        jobs["reaches"] = [*ground.reaches, f"{ground.name}-registry"]
+    found = {**dict.fromkeys([*asked.teams] or [inside.USUAL_TEAM], jobs), inside.SERVING: serving}
+    if asked.registry:
+        found[inside.REGISTRY] = {**outward, "kept": ground.keeps}  # the registry says itself whom it lets in
     return {use: k8s.Namespace(f"{ground.name}-{use}", args, ground.opts) for use, args in found.items()}
 
 
@@ -220,7 +225,8 @@ def _inference(
         "engine": asked.engine,
         "nodes": asked.replica_nodes,
     }
-    args.pop("daemon_image", None)
+    if asked.replica_nodes == 1:
+        args.pop("daemon_image", None)
     if asked.canary:
         pinned = ModelVersion(**inside.model(chosen.model, asked.canary))
         args["canary"] = {"model": pinned, "percent": asked.canary["percent"]}
@@ -240,6 +246,7 @@ def _inference(
         "gateway": asked.gateway,
         "gateway_class": asked.gateway_class,
         "gateway_pods": [*asked.gateway_pods],
+        "reachable_from_addresses": [*asked.gateway_addresses],
         "issuer": asked.issuer,
     }
     args |= {key: value for key, value in given.items() if value}
@@ -268,6 +275,7 @@ def _registry(
         "clients": [spaces[team].namespace for team in [*asked.teams] or [inside.USUAL_TEAM]],
         "database_image": asked.images.get("postgres", ""),
         "password": pulumi.Config().require_secret("registry_password"),
+        "pull_secrets": access["registry"].pull_secrets,
     }
     if asked.storage_class:
         args["storage_class"] = asked.storage_class

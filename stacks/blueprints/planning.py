@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,10 @@ class Planned:
     """What was read of a cluster that is there already; None on targets that make their own."""
     add_ons: dict[str, str] = field(default_factory=dict)
     """Versions of the add-ons to install in the cluster, and of their parts."""
+    adopted: list[str] = field(default_factory=list[str])
+    """Add-ons of others in it that are used."""
+    homes: list[str] = field(default_factory=list[str])
+    """Others' namespaces that add-ons are installed into."""
 
 
 def decide(chosen: Settings) -> Planned:
@@ -67,17 +72,20 @@ def _planned(target: str, given: dict[str, Any]) -> Planned:
             from accelstack.private import planning as private  # only here: it reads a cluster
 
             existing = private.decide(given)
-            wanted = _add_ons(existing.plan)
+            # what is there says nothing of what is wanted
+            fixed = existing.plan.request.versions if existing.plan.request else {}
+            wanted = _add_ons(existing.plan, fixed)
             owner = add_ons_name(str(given["name"]))
             if existing.inventory is None or existing.plan.request is None:
                 return Planned(existing.plan, existing, wanted)
             own = [home for home, part_of in existing.inventory.homes.items() if part_of == owner]
             decided = adoption.decide(existing.inventory, wanted, own)
             plan = plans.with_findings(existing.plan, decided.findings)
-            return Planned(plan, existing, addons.pins(decided.install, target, wanted))
+            versions = addons.pins(decided.install, target, wanted)
+            return Planned(plan, existing, versions, [*decided.adopted], [*decided.homes])
         case _:
             plan = plans.plan(given)
-            return Planned(plan, add_ons=_add_ons(plan))
+            return Planned(plan, add_ons=_add_ons(plan, plan.versions))
 
 
 def add_ons_name(stack: str) -> str:
@@ -85,8 +93,8 @@ def add_ons_name(stack: str) -> str:
     return f"{stack}-add-ons"
 
 
-def _add_ons(plan: Plan) -> dict[str, str]:
-    """The add-ons that a plan's cluster needs, with the versions of their parts."""
+def _add_ons(plan: Plan, fixed: Mapping[str, str]) -> dict[str, str]:
+    """The add-ons that a plan's cluster needs, with the versions of their parts: those fixed, else the table's."""
     request = plan.request
     if request is None or request.platform.runs_on == "managed":
         return {}
@@ -103,7 +111,7 @@ def _add_ons(plan: Plan) -> dict[str, str]:
         several_nodes=asked.replica_nodes > 1,
         brought=BROUGHT.get(request.target, ()),
     )
-    return addons.pins(names, request.target, plan.versions)
+    return addons.pins(names, request.target, fixed)
 
 
 def outputs(decided: Plan) -> dict[str, pulumi.Input[Any]]:

@@ -32,6 +32,9 @@ def build(chosen: Settings, planned: Planned) -> Outputs:
         )
     kubernetes.check(chosen, request.inside, existing.pools)
     platform = request.platform
+    if not platform.image and not request.inside.images.get("base"):
+        fix = "give one with the workloads, or as images.base one with Python and torch, by digest"
+        raise pulumi.InputPropertyError("image", f"is not given, and images.base neither; {fix}")
     cluster = private.Cluster(
         "cluster",
         {
@@ -50,8 +53,12 @@ def build(chosen: Settings, planned: Planned) -> Outputs:
         store=store,
         access=lambda spaces: _access(request, spaces, opts),
         add_ons=planned.add_ons,
+        adopted=planned.adopted,
+        homes=planned.homes,
+        keeps=True,
         manifests=_manifests(request, planned.add_ons),
         egress=_egress(platform.store_endpoint),
+        reaches=[platform.store_namespace] if platform.store_namespace else [],
         image=platform.image,
     )
     described = [{**pool} for pool in existing.pools]
@@ -76,9 +83,8 @@ def _access(
     store = private.ObjectStore("store", wanted, opts)
     pulled: Mapping[str, pulumi.Output[str]] = {}
     if platform.pull_secret:
-        prefix = request.inside.mirror or platform.image.partition("@")[0]
         pulled = private.ImageRegistry(
-            "images", {"prefix": prefix, "namespaces": namespaces, "pull_secret": platform.pull_secret}, opts
+            "images", {"namespaces": namespaces, "pull_secret": platform.pull_secret}, opts
         ).pull_secrets
     return {
         use: Access(space.service_account, store.access[use], [pulled[use]] if use in pulled else [])

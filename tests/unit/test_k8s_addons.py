@@ -122,7 +122,17 @@ def test_charts_come_from_a_mirror() -> None:
     assert image["repository"] == "registry.example/charts/registry.k8s.io/kueue/kueue"
 
 
+def test_anothers_namespace_is_not_made() -> None:
+    cluster, _ = made(versions={"kueue": "0.18.3"}, homes=["kueue-system"])
+    assert cluster.objects("Namespace") == []
+    assert [each["namespace"] for each in cluster.objects("Release")] == ["kueue-system"]
+
+
 class TestRefused:
+    def test_a_mirror_that_is_none(self) -> None:
+        with pytest.raises(pulumi.InputPropertyError, match=r"mirror.*registry"):
+            AddOns("inside", {"components": [], "mirror": "https://own.example"})
+
     def test_an_addon_that_is_not_known(self) -> None:
         with pytest.raises(pulumi.InputPropertyError, match=r"kueu.*add-on"):
             AddOns("inside", {"components": ["kueu"]})
@@ -206,6 +216,23 @@ class TestValues:
     def test_registry_and_repository_apart_make_the_same_name(self) -> None:
         image = addon_values.values("keda", VERSIONS, mirror="own.example:5000/m")["image"]["keda"]
         assert f"{image['registry']}/{image['repository']}" == "own.example:5000/m/ghcr.io/kedacore/keda"
+
+    def test_the_device_plugin_finds_nodes_that_nobody_labelled(self) -> None:
+        values = addon_values.values("device_plugin", VERSIONS)
+        assert values["gfd"] == {"enabled": True}
+        assert values["nfd"]["worker"]["tolerations"] == [{"operator": "Exists"}]
+
+    def test_add_ons_get_along_with_others_that_are_there(self) -> None:
+        assert "config" not in addon_values.values("cert_manager", VERSIONS)
+        routes = addon_values.values("cert_manager", VERSIONS, installed=["gateway_api"])
+        assert routes["config"]["enableGatewayAPI"] is True
+        claims = addon_values.values("dra_driver", VERSIONS, installed=["gpu_operator"])
+        assert claims["nvidiaDriverRoot"] == "/run/nvidia/driver"
+
+    def test_metrics_lie_on_a_volume(self) -> None:
+        spec = addon_values.on_volume("fast")["prometheus"]["prometheusSpec"]
+        claim = spec["storageSpec"]["volumeClaimTemplate"]["spec"]
+        assert (claim["storageClassName"], claim["resources"]["requests"]["storage"]) == ("fast", "50Gi")
 
     def test_prometheus_reads_monitors_of_every_namespace(self) -> None:
         spec = addon_values.values("kube_prometheus_stack", VERSIONS)["prometheus"]["prometheusSpec"]

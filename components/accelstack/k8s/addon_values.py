@@ -19,6 +19,9 @@ CLAIMED = ("mrdma.google.com", "compute-domain-default-channel.nvidia.com")
 FRAMEWORKS = ("batch/job", "jobset.x-k8s.io/jobset")
 FOR_GROUPS = ("pod", "leaderworkerset.x-k8s.io/leaderworkerset")
 RELEASE = "kube-prometheus-stack"
+METRICS_ROOM, METRICS_SIZE = "50Gi", "45GB"
+"""Of Prometheus' volume, and what it fills of it before it drops the oldest."""
+CERT_MANAGER = {"apiVersion": "controller.config.cert-manager.io/v1alpha1", "kind": "ControllerConfiguration"}
 EVERYWHERE = [{"operator": "Exists"}]
 """Toleration of daemons that devices hang on."""
 FOUND_EVERYWHERE: Values = {"node-feature-discovery": {"worker": {"tolerations": EVERYWHERE}}}
@@ -46,7 +49,7 @@ def values(
 
     Args:
         versions: by component, as `plan.addons.pins` gives them.
-        installed: every add-on that the stack installs.
+        installed: every add-on of the cluster.
         mirror: registry and path that images come from; empty for their own.
     """
     own = _moved(_VALUES[component](versions), mirror) if component in _VALUES else {}
@@ -56,8 +59,24 @@ def values(
     if component == "gpu_operator" and "network_operator" in installed:
         # it brings the driver of network cards, and finds nodes' features for both (az_aks_rdma)
         own = merged(own, {"driver": {"rdma": {"enabled": True}}, "nfd": {"enabled": False}})
+    if component == "dra_driver" and "gpu_operator" in installed:
+        own = merged(own, {"nvidiaDriverRoot": "/run/nvidia/driver"})  # where the operator's driver is
+    if component == "cert_manager" and "gateway_api" in installed:
+        own = merged(own, {"config": {**CERT_MANAGER, "enableGatewayAPI": True}})
     own = merged(own, dict(addons.addons()[component].switch))
     return merged(own, _images(component, mirror)) if mirror else own
+
+
+def on_volume(storage_class: str = "") -> Values:
+    """Values of kube-prometheus-stack that keep its metrics on a volume.
+
+    Args:
+        storage_class: of the volume; empty for the cluster's default.
+    """
+    claim: Values = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": METRICS_ROOM}}}
+    claim |= {"storageClassName": storage_class} if storage_class else {}
+    spec = {"storageSpec": {"volumeClaimTemplate": {"spec": claim}}, "retentionSize": METRICS_SIZE}
+    return {"prometheus": {"prometheusSpec": spec}}
 
 
 def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> Values:
@@ -164,7 +183,7 @@ def _dcgm_exporter(versions: Mapping[str, str]) -> Values:
     return {
         "tolerations": EVERYWHERE,
         "affinity": {"nodeAffinity": GPU_NODES},
-        "serviceMonitor": {"enabled": True, "additionalLabels": {"release": RELEASE}},
+        "serviceMonitor": {"enabled": False},  # `k8s.Observability` reads it
     }
 
 
@@ -219,6 +238,11 @@ def _dra_driver(versions: Mapping[str, str]) -> Values:
         "resources": {"gpus": {"enabled": False}},
         "kubeletPlugin": {"tolerations": EVERYWHERE, "affinity": {"nodeAffinity": GPU_NODES}},
     }
+
+
+def _device_plugin(versions: Mapping[str, str]) -> Values:
+    """With feature discovery, whose labels its pods are placed by: nodes that nobody labelled would get none."""
+    return {"tolerations": EVERYWHERE, "gfd": {"enabled": True}, "nfd": FOUND_EVERYWHERE["node-feature-discovery"]}
 
 
 def _everywhere(versions: Mapping[str, str]) -> Values:
@@ -277,6 +301,6 @@ _VALUES: dict[str, Callable[[Mapping[str, str]], Values]] = {
     "amd_gpu_operator": _amd_gpu_operator,
     "network_operator": _network_operator,
     "dra_driver": _dra_driver,
-    "device_plugin": _everywhere,
+    "device_plugin": _device_plugin,
     "efa_device_plugin": _everywhere,
 }

@@ -31,6 +31,10 @@ class AddOnsArgs(TypedDict):
     """Charts that the target gives. An add-on whose release is among them is not installed twice."""
     manifests: NotRequired[list[dict[str, Any]]]
     """Objects of kinds that the charts bring, which may hold outputs; made after the charts, removed before them."""
+    homes: NotRequired[list[str]]
+    """Namespaces of add-ons that are another's: they are used as they are."""
+    adopted: NotRequired[list[str]]
+    """Add-ons of others that are used as they are; these get along with them."""
     values: NotRequired[dict[str, dict[str, Any]]]
     """Values by component, laid over those that accelstack sets."""
     crds: NotRequired[str]
@@ -67,6 +71,8 @@ class AddOns(pulumi.ComponentResource):
         for index, component in enumerate(asked):
             _check(f"components[{index}]", component, versions)
         chosen = [each for each in known if each in asked and known[each].release not in given]
+        if wrong := images.mirror_problem(args.get("mirror", "")):
+            raise pulumi.InputPropertyError("mirror", wrong)
         definitions = {component: _definitions(component, args) for component in chosen}
         super().__init__("accelstack:index:K8sAddOns", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
@@ -83,13 +89,13 @@ class AddOns(pulumi.ComponentResource):
                 f"{name}-{known[component].namespace}", namespace(known[component], name), child
             )
             for component in chosen
-            if known[component].chart
+            if known[component].chart and known[component].namespace not in args.get("homes", [])
         }
         made = {chart["name"]: _release(f"{name}-{chart['name']}", chart, args, child) for chart in charts}
         releases: dict[str, kubernetes.helm.v3.Release] = {}
         for component in (each for each in chosen if known[each].chart):
             before: list[pulumi.Resource] = [*defined[component]]
-            before += [namespaces[known[component].namespace]]
+            before += [namespaces[home] for home in (known[component].namespace,) if home in namespaces]
             for other in known[component].needs:
                 before += defined.get(other, [])
                 before += [releases[other]] if other in releases else []
@@ -127,7 +133,7 @@ def chart(component: str, args: AddOnsArgs, installed: Sequence[str]) -> Chart:
     usual = addon_values.values(
         component,
         versions,
-        installed=installed,
+        installed=[*installed, *args.get("adopted", [])],
         mirror=args.get("mirror", ""),
     )
     return Chart(

@@ -82,6 +82,7 @@ class FabricProbe(pulumi.ComponentResource):
         asked: Gang = {
             "name": called,
             "namespace": args["namespace"],
+            "role": gang.PROBE,
             "part_of": name,
             "service_account": args["service_account"],
             "queue": args["queue"],

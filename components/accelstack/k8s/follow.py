@@ -21,7 +21,7 @@ TAIL = 15
 """Lines that are shown of a job that failed."""
 QUIET = 0.01
 """Share of the time so far that passes between two lines of progress."""
-OURS = "app.kubernetes.io/managed-by=accelstack"
+OURS = "app.kubernetes.io/managed-by=accelstack,app.kubernetes.io/name=training"
 JOB_SETS = ("jobset.x-k8s.io", "v1alpha2", "jobsets")
 WORKLOADS = ("kueue.x-k8s.io", "v1beta2", "workloads")
 
@@ -79,7 +79,7 @@ class Eyes:
 
 
 def submitted(kubeconfig: str) -> list[tuple[str, str]]:
-    """Namespace and name of each gang that accelstack submitted to a cluster, by name.
+    """Namespace and name of each training job that accelstack submitted to a cluster, by name.
 
     Raises:
         UserError: the Kubernetes client is not installed, or the kubeconfig cannot be read.

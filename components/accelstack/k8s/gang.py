@@ -44,8 +44,15 @@ class RuntimeArgs(TypedDict):
     """Secrets that images are pulled with, beside those of the service account."""
 
 
+TRAINING, PROBE = "training", "probe"
+"""What gangs are for, as the label `app.kubernetes.io/name` says it."""
+
+
 class Gang(TypedDict):
     """A gang, in fewer words than the API's."""
+
+    role: str
+    """`TRAINING` or `PROBE`."""
 
     name: pulumi.Input[str]
     """Of the JobSet: no longer than `MOST_NAME`."""
@@ -126,7 +133,7 @@ def job_set(gang: Gang) -> dict[str, Any]:
             {
                 "name": gang["name"],
                 "namespace": gang["namespace"],
-                "labels": {**labels(gang["part_of"]), **queue, **priority},
+                "labels": {**labels(gang["part_of"], gang["role"]), **queue, **priority},
                 "annotations": gang.get("annotations"),
             }
         ),
@@ -273,7 +280,7 @@ def _pod(gang: Gang) -> PodArgs:
         "volumes": {**volumes, **gang.get("volumes", {})},
         "pool": pool,
         "service_account": gang["service_account"],
-        "labels": {**labels(gang["part_of"], "training")},
+        "labels": {**labels(gang["part_of"], gang["role"])},
         "annotations": {**topology(pool)},
         "grace_seconds": GRACE_SECONDS,
         "restart": "Never",

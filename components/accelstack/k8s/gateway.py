@@ -71,6 +71,23 @@ def own_gateway(asked: Serving, entrance: Entrance) -> dict[str, Any]:
     }
 
 
+def network_policy(asked: Serving) -> dict[str, Any]:
+    """Lets the Gateway's proxies do their work where they run beside the servers, as some classes have it: requests
+    come from anywhere, and their control plane is elsewhere. They carry a label of the Gateway's name
+    (https://gateway-api.sigs.k8s.io/geps/gep-1762/)."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata_of(asked, f"{asked.name}-gateway"),
+        "spec": {
+            "podSelector": {"matchLabels": {"gateway.networking.k8s.io/gateway-name": asked.name}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{}],
+            "egress": [{}],
+        },
+    }
+
+
 def certificate(asked: Serving, entrance: Entrance) -> dict[str, Any]:
     """What cert-manager signs. It is not waited for: proving the name may need the Gateway."""
     names = [each for each in (entrance.hostname, entrance.grpc_hostname) if each != ""]

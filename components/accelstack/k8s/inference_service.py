@@ -124,6 +124,7 @@ class InferenceService(pulumi.ComponentResource):
         name = asked.name
         own: pulumi.Input[str] = ""
         if not entrance.gateway:
+            self._made(f"{name}-gateway-network", gateway.network_policy(asked))
             own = name_of(self._made(f"{name}-gateway", gateway.own_gateway(asked, entrance)))
         if entrance.issuer:
             self._made(f"{name}-certificate", gateway.certificate(asked, entrance))

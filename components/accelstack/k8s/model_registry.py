@@ -46,6 +46,8 @@ class ModelRegistryArgs(TypedDict):
     """Of its own database's volume; the cluster's default if left out."""
     size: NotRequired[pulumi.Input[str]]
     """Of that volume; `20Gi` if left out."""
+    pull_secrets: NotRequired[list[pulumi.Input[str]]]
+    """Secrets that its images are pulled with, beside those of the service account."""
 
 
 class ModelRegistry(pulumi.ComponentResource):
@@ -141,6 +143,7 @@ def _asked(name: str, args: ModelRegistryArgs) -> made_of.Registry:
         store=StoreAccess({**store, "uri": uri}),
         clients=args["clients"],
         hosts=args.get("hosts", []),
+        pull_secrets=args.get("pull_secrets", []),
     )
 
 

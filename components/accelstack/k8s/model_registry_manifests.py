@@ -59,6 +59,8 @@ class Registry:
     """Namespaces that it is used from."""
     hosts: Sequence[pulumi.Input[str]]
     """Names that it goes by besides those of its Service."""
+    pull_secrets: list[pulumi.Input[str]]
+    """Of its pods, beside those of the service account."""
 
     @property
     def database(self) -> str:
@@ -126,6 +128,7 @@ def server(asked: Registry, secret: pulumi.Input[str], uri: pulumi.Output[str]) 
         "volumes": volumes,
         "pool": asked.pool,
         "service_account": asked.service_account,
+        "pull_secrets": asked.pull_secrets,
         "labels": {**labels(asked.name, SERVER)},
         "annotations": {
             "accelstack/database": pulumi.Output.unsecret(uri.apply(lambda known: _mark(asked.name, known)))
@@ -175,6 +178,7 @@ def database(
         "volumes": {"run": {"emptyDir": {}}, "dump": {"emptyDir": {}}},
         "pool": asked.pool,
         "service_account": asked.service_account,
+        "pull_secrets": asked.pull_secrets,
         "labels": {**labels(asked.name, DATABASE)},
         "annotations": {**BACKUP},
         "grace_seconds": 120,

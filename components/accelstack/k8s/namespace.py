@@ -4,6 +4,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
+from accelstack.k8s.names import checked_name
 from accelstack.k8s.objects import KubernetesObject
 from accelstack.k8s.pod import labels
 from accelstack.plan.findings import one_of
@@ -50,6 +51,8 @@ class NamespaceArgs(TypedDict):
     gives pods their cloud's credentials."""
     identity: NotRequired[dict[str, pulumi.Input[str]]]
     """Annotations of the service account by which a cloud knows it."""
+    kept: NotRequired[bool]
+    """Whether it stays, with the volumes in it, when the stack goes; false if left out."""
     registry_auth: NotRequired[pulumi.Input[str]]
     """Content of a Docker `config.json` that images are pulled with."""
 
@@ -61,7 +64,7 @@ class Namespace(pulumi.ComponentResource):
     up in `kube-system` or on the node.
 
     Raises:
-        pulumi.InputPropertyError: the level is none of Pod Security's.
+        pulumi.InputPropertyError: the name is none of a namespace's, or the level none of Pod Security's.
     """
 
     namespace: pulumi.Output[str]
@@ -70,10 +73,12 @@ class Namespace(pulumi.ComponentResource):
     """Name of the service account, which carries no token."""
 
     def __init__(self, name: str, args: NamespaceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        checked_name(name)
         if wrong := one_of("level", args.get("level", "restricted"), LEVELS, "Pod Security Standard"):
             raise pulumi.InputPropertyError(wrong.property, f"{wrong.value!r} {wrong.rule}; {wrong.fix}")
         super().__init__("accelstack:index:K8sNamespace", name, None, opts)
-        namespace = KubernetesObject(name, manifest(name, args), pulumi.ResourceOptions(parent=self))
+        kept = pulumi.ResourceOptions(parent=self, retain_on_delete=args.get("kept", False) or None)
+        namespace = KubernetesObject(name, manifest(name, args), kept)
         inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
         made = [KubernetesObject(f"{name}-{key}", each, inside) for key, each in contents(name, args).items()]
         known = pulumi.Output.all(namespace.id, *(each.id for each in made))

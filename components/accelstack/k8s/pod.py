@@ -28,8 +28,6 @@ class Container(TypedDict):
     """By digest: see `checked_image`."""
     command: NotRequired[list[pulumi.Input[str]]]
     """What it runs; the image's own if left out."""
-    args: NotRequired[list[pulumi.Input[str]]]
-    """What that is given."""
     environment: NotRequired[dict[str, pulumi.Input[str]]]
     """Variables by name."""
     variables: NotRequired[list[dict[str, Any]]]
@@ -98,12 +96,6 @@ class PodArgs(TypedDict):
     """`Always`, `OnFailure` or `Never`; `Always` if left out."""
     pull_secrets: NotRequired[list[pulumi.Input[str]]]
     """Beside those of the service account."""
-    subdomain: NotRequired[str]
-    """Headless service that gives it a name."""
-    priority_class: NotRequired[pulumi.Input[str]]
-    """Whom it may displace."""
-    affinity: NotRequired[dict[str, Any]]
-    """In the API's words."""
     spread: NotRequired[list[dict[str, Any]]]
     """Topology spread constraints, in the API's words."""
 
@@ -152,9 +144,6 @@ def pod_template(asked: PodArgs) -> dict[str, Any]:
             {"name": name, "resourceClaimTemplateName": template} for name, template in asked.get("claims", {}).items()
         ],
         "imagePullSecrets": [{"name": name} for name in asked.get("pull_secrets", [])],
-        "subdomain": asked.get("subdomain"),
-        "priorityClassName": asked.get("priority_class"),
-        "affinity": asked.get("affinity"),
         "topologySpreadConstraints": asked.get("spread"),
     }
     metadata = {"labels": asked.get("labels", {}), "annotations": asked.get("annotations", {})}
@@ -181,7 +170,6 @@ def container(asked: Container) -> dict[str, Any]:
     environment = [{"name": key, "value": value} for key, value in asked.get("environment", {}).items()]
     optional: dict[str, Any] = {
         "command": asked.get("command"),
-        "args": asked.get("args"),
         "env": [*asked.get("variables", []), *environment],
         "envFrom": [{"secretRef": {"name": name}} for name in asked.get("secrets", [])],
         "ports": [{"name": name, "containerPort": port} for name, port in asked.get("ports", {}).items()],

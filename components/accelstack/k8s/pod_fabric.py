@@ -84,8 +84,11 @@ def joined(asked: PodArgs, name: pulumi.Input[str], daemon_image: pulumi.Input[s
         "claims": claims,
         "annotations": {**fabric["annotations"], **asked.get("annotations", {})},
         "tolerations": [
-            {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute", **_SOON}
-            for state in ("not-ready", "unreachable")
+            *asked.get("tolerations", []),
+            *(
+                {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute", **_SOON}
+                for state in ("not-ready", "unreachable")
+            ),
         ],
     }
     if fabric["shared_memory"]:

@@ -1,6 +1,6 @@
 """Quantities of resources, as Kubernetes reads and writes them."""
 
-import re
+from accelstack.plan import inventory
 
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 DECIMAL, BINARY = ("T", "G", "M", "k"), ("Ti", "Gi", "Mi", "Ki")
@@ -13,11 +13,7 @@ def amount(quantity: str) -> float:
     Raises:
         ValueError: it is none.
     """
-    matched = re.fullmatch(r"([0-9.]+)([kMGT]i?|Ki|m?)", quantity)
-    if not matched:
-        raise ValueError(f"{quantity!r} is no quantity; use one such as 16Gi")
-    number, unit = float(matched[1]), matched[2]
-    return number / 1000 if unit == "m" else number * UNITS[unit]
+    return inventory.quantity(quantity)
 
 
 def canonical(quantity: str) -> str:

@@ -88,6 +88,7 @@ class TrainingJob(pulumi.ComponentResource):
         asked: Gang = {
             "name": called,
             "namespace": args["namespace"],
+            "role": gang.TRAINING,
             "part_of": name,
             "service_account": args["service_account"],
             "queue": args["queue"],

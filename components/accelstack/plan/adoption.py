@@ -29,6 +29,10 @@ KINDS = {
 """The definition that tells whether an add-on's kinds are there, and the API version that stacks make objects of."""
 
 
+AT_HOME = ("kube_prometheus_stack", "velero")
+"""Add-ons whose objects lie in their own namespace, so that they can be used there alone."""
+
+
 class Decision(StrEnum):
     """What becomes of an add-on."""
 
@@ -50,6 +54,8 @@ class Adoption:
     """New ones and a stack's own, in the order of installation."""
     adopted: dict[str, str]
     """Versions of others' that are used, by component."""
+    homes: tuple[str, ...]
+    """Others' namespaces that add-ons are installed into: they are neither changed nor removed."""
     findings: tuple[Finding, ...]
 
 
@@ -62,17 +68,21 @@ def decide(inventory: Inventory, versions: Mapping[str, str], own: Collection[st
         own: namespaces that stacks have made, which have the label `app.kubernetes.io/managed-by: accelstack`: what
             runs there is a stack's. Helm's own labels say nothing of that.
     """
-    unread = sorted({"customresourcedefinitions", "daemonsets", "deployments"} & inventory.unread)
+    unread = sorted({"customresourcedefinitions", "daemonsets", "deployments", "namespaces"} & inventory.unread)
     if unread:
         rule = "may not be listed, so that nobody knows which add-ons are another's"
         fix = "use a kubeconfig that may list them in all namespaces"
-        return Adoption((), {}, (Finding(Severity.ERROR, "kubeconfig", ", ".join(unread), rule, fix),))
+        return Adoption((), {}, (), (Finding(Severity.ERROR, "kubeconfig", ", ".join(unread), rule, fix),))
     wanted = {name: addon for name, addon in addons().items() if name in versions}
     decided = {name: _decide(addon, inventory, versions, own) for name, addon in wanted.items()}
+    install = tuple(name for name, (what, _, _) in decided.items() if what in (Decision.INSTALL, Decision.OURS))
+    asked = dict.fromkeys(wanted[name].namespace for name in install if wanted[name].chart)
+    homes = tuple(each for each in asked if each in inventory.namespaces and each not in own)
     return Adoption(
-        tuple(name for name, (what, _, _) in decided.items() if what in (Decision.INSTALL, Decision.OURS)),
+        install,
         {name: version for name, (what, version, _) in decided.items() if what is Decision.ADOPT},
-        tuple(finding for _, _, finding in decided.values() if finding),
+        homes,
+        (*(finding for _, _, finding in decided.values() if finding), *(_anothers_home(each) for each in homes)),
     )
 
 
@@ -102,6 +112,8 @@ def _decide(
         return Decision.OURS, "", None
     if defined and serves not in defined.versions:
         return Decision.REFUSE, "", _other_version(addon, defined, serves, running)
+    if running and addon.component in AT_HOME and running.namespace != addon.namespace:
+        return Decision.REFUSE, running.version, _elsewhere(addon, running)
     if running:
         return _others(running, versions.get(running.component, versions[addon.component]))
     return Decision.INSTALL, "", _left_behind(addon, defined) if defined else None
@@ -142,6 +154,19 @@ def _other_version(addon: AddOn, defined: Crd, serves: str, running: Installed |
     if not running:
         fix += "; none runs here: if nobody uses them, delete them, and the objects of their kinds go with them"
     return Finding(Severity.ERROR, f"versions.{addon.component}", served, rule, fix)
+
+
+def _elsewhere(addon: AddOn, running: Installed) -> Finding:
+    setting = {"kube_prometheus_stack": "observability", "velero": "backup"}[addon.component]
+    rule = f"{running.component} runs in namespace {running.namespace}, and the stack's objects go to {addon.namespace}"
+    fix = f"leave {setting} out and use it by its own means, or move it to namespace {addon.namespace}"
+    return Finding(Severity.ERROR, setting, running.namespace, rule, fix)
+
+
+def _anothers_home(namespace: str) -> Finding:
+    rule = "is there already and not this stack's: an add-on goes into it, and it is neither changed nor removed"
+    fix = "see that its Pod Security Standard lets the add-on's pods in"
+    return Finding(Severity.WARNING, "namespace", namespace, rule, fix)
 
 
 def _left_behind(addon: AddOn, defined: Crd) -> Finding:

@@ -98,6 +98,15 @@ def mirrored_chart(chart: str, repository: str, mirror: str) -> str:
     return "oci://" + mirrored(whole.partition("://")[2], mirror)
 
 
+def mirror_problem(mirror: str) -> str:
+    """Why a mirror is refused; empty for one that is taken, and for none."""
+    try:
+        mirrored("probe", mirror)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _is_host(first: str) -> bool:
     """Whether the first part of a name is a registry, and no part of its path."""
     return "." in first or ":" in first or first == "localhost" or first != first.lower()

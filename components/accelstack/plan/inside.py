@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from accelstack.plan import readers
+from accelstack.plan import images, readers
 from accelstack.plan.findings import Finding, Severity, one_of
 from accelstack.plan.readers import AMOUNT, SWITCH, TABLE, TEXT, WHOLE, WORDS, Keys
 
@@ -16,7 +16,13 @@ SCALE_ON = ("cpu", "queue")
 MODEL_KEYS = ("version", "digest", "uri")
 """What pins a model version, as `accelstack status` and a registry tell it."""
 TEAM = r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?"
+BUCKET = r"s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[^\s?#]*)?"
 USUAL_TEAM = "training"
+LABEL = "accelstack/pool"
+"""With which a user says which pool a node is for."""
+SERVING, REGISTRY = "serving", "registry"
+"""What the stack's own namespaces are called, beside the teams'."""
+TEAM_KEYS = ("share", "borrow", "lend", "weight")
 
 KEYS: Keys = {
     "train_on": (TEXT, ""),
@@ -32,7 +38,7 @@ KEYS: Keys = {
     "canary": (TABLE, {}),
     "replica_nodes": (WHOLE, 1),
     "replica_accelerators": (WHOLE, 0),
-    "min_replicas": (WHOLE, 0),
+    "min_replicas": (WHOLE, 1),
     "max_replicas": (WHOLE, 0),
     "scale_on": (TEXT, "cpu"),
     "prometheus": (TEXT, ""),
@@ -43,6 +49,7 @@ KEYS: Keys = {
     "gateway": (TEXT, ""),
     "gateway_class": (TEXT, ""),
     "gateway_pods": (WORDS, ()),
+    "gateway_addresses": (WORDS, ()),
     "issuer": (TEXT, ""),
     "registry": (SWITCH, False),
     "observability": (SWITCH, False),
@@ -72,10 +79,12 @@ class Inside:
     probe_floor: float
     """Bus bandwidth in GB/s to hold the probe against; 0 for the floor of the machine's table."""
     teams: dict[str, Any]
-    """Queues by team: each a table with `share` (0 to 1), `borrow`, `weight`; one team `training` if left out."""
+    """Queues by team: each a table with `share` (0 to 1), `borrow`, `lend`, `weight`; one team `training` if left
+    out."""
     team: str
     """The team that this stack's job is queued for; the first if left out."""
     priority: str
+    """Its priority: `low`, `normal` or `high`."""
     engine: str
     """What serves: `native`, `triton`, `tensorflow_serving` or `vllm`."""
     serving: dict[str, Any]
@@ -109,6 +118,8 @@ class Inside:
     """Class of the Gateway that is made where none is named."""
     gateway_pods: tuple[str, ...]
     """Namespaces that the Gateway's proxies run in, where that is not the Gateway's own."""
+    gateway_addresses: tuple[str, ...]
+    """Address ranges that its requests come from, where its proxies are no pods, such as `130.211.0.0/22`."""
     issuer: str
     """ClusterIssuer of cert-manager that signs the hostname's certificate."""
     registry: bool
@@ -147,10 +158,14 @@ def check(asked: Inside, pools: Sequence[str]) -> list[Finding]:
         one_of("scale_on", asked.scale_on, SCALE_ON, "load to scale on"),
         *(one_of(key, name, pools, "pool") for key, name in _pools(asked) if name),
         *_teams(asked),
+        _room(asked, pools),
         *_model("serving", asked.serving, MODEL_KEYS),
         *_model("canary", asked.canary, (*MODEL_KEYS, "percent")),
         *_images(asked.images),
+        *_needed_images(asked),
         _percent(asked.canary),
+        _mirror(asked.mirror),
+        _backup(asked.backup),
         _replicas(asked),
         _span(asked),
         _outside(asked),
@@ -172,16 +187,33 @@ def _pools(asked: Inside) -> tuple[tuple[str, str], ...]:
 def _teams(asked: Inside) -> list[Finding]:
     found: list[Finding] = []
     for name, own in asked.teams.items():
+        if name in (SERVING, REGISTRY):
+            fix = "choose another name"
+            found.append(Finding(Severity.INVALID, "teams", name, "is what the stack calls its own namespace", fix))
         if not re.fullmatch(TEAM, name):
             fix = "use small letters, digits and hyphens, a letter first, 42 at most"
             found.append(Finding(Severity.INVALID, "teams", repr(name), "is no name of a team", fix))
         elif not isinstance(own, Mapping):
             fix = "use one such as {share: 0.5}"
             found.append(Finding(Severity.INVALID, f"teams.{name}", repr(own), "is no table", fix))
+        else:
+            keys = [str(key) for key in cast(Mapping[str, Any], own)]
+            wrong = [one_of(f"teams.{name}.{key}", key, TEAM_KEYS, "part of a team") for key in keys]
+            found += [each for each in wrong if each]
     teams = [*asked.teams] or [USUAL_TEAM]
     if asked.team and (wrong := one_of("team", asked.team, teams, "team")):
         found.append(wrong)
     return found
+
+
+def _room(asked: Inside, pools: Sequence[str]) -> Finding | None:
+    """Training takes nodes whole: a server on one would keep every later run waiting."""
+    serves = pool_for(pools, asked.serve_on, "serve")
+    if not (asked.serving or asked.wait_minutes) or serves != pool_for(pools, asked.train_on, "train"):
+        return None
+    reason = "is the pool that trains too, on whole nodes: a server there would keep every later run waiting"
+    fix = f"add a pool `serve`, or name another in serve_on (`kubectl label node … {LABEL}=serve` tells nodes apart)"
+    return Finding(Severity.ERROR, "serve_on", serves, reason, fix)
 
 
 def _model(key: str, given: dict[str, Any], keys: Sequence[str]) -> list[Finding]:
@@ -217,8 +249,34 @@ def _images(images: dict[str, Any]) -> list[Finding]:
     ]
 
 
+def _needed_images(asked: Inside) -> list[Finding]:
+    """Images that nothing else brings, and that are not named."""
+    needed = {"mlflow": asked.registry, "postgres": asked.registry, "engine": asked.engine != "native"}
+    why = {"engine": f"engine {asked.engine}", "mlflow": "registry", "postgres": "registry"}
+    fix = "give it by digest; `docker buildx imagetools inspect` shows it"
+    return [
+        Finding(Severity.ERROR, f"images.{name}", "", f"is not given, and {why[name]} needs it", fix)
+        for name, wanted in needed.items()
+        if wanted and not asked.images.get(name)
+    ]
+
+
+def _mirror(mirror: str) -> Finding | None:
+    wrong = images.mirror_problem(mirror)
+    fix = "use one such as registry.example.com/mirror, without https://"
+    return Finding(Severity.INVALID, "mirror", mirror, "is no mirror", fix) if wrong else None
+
+
+def _backup(bucket: str) -> Finding | None:
+    if not bucket or re.fullmatch(BUCKET, bucket):
+        return None
+    return Finding(
+        Severity.INVALID, "backup", bucket, "is no bucket that Velero can use here", "use s3://bucket/folder"
+    )
+
+
 def _replicas(asked: Inside) -> Finding | None:
-    if asked.max_replicas < asked.min_replicas:
+    if asked.max_replicas < asked.min_replicas and (asked.max_replicas or asked.min_replicas > 1):
         reason = f"is less than min_replicas, {asked.min_replicas}"
         return Finding(Severity.ERROR, "max_replicas", str(asked.max_replicas), reason, "raise it")
     if asked.max_replicas and not asked.min_replicas and asked.scale_on != "queue":

@@ -18,6 +18,7 @@ IMAGES = {
     "gpu-operator": "gpu_operator",
     "jobset": "jobset",
     "k8s-device-plugin": "device_plugin",
+    "dra-driver-nvidia-gpu": "dra_driver",
     "k8s-dra-driver-gpu": "dra_driver",
     "keda": "keda",
     "kueue": "kueue",
@@ -117,6 +118,7 @@ class Inventory:
     warnings: tuple[str, ...] = ()
     homes: Mapping[str, str] = field(default_factory=dict[str, str])
     """What made them, as `app.kubernetes.io/part-of` says it, of the namespaces that accelstack made."""
+    namespaces: tuple[str, ...] = ()
     unread: frozenset[str] = frozenset()
     """Kinds that could not be listed, such as `storageclasses`."""
 
@@ -146,7 +148,7 @@ def from_objects(
         workloads: Deployments and DaemonSets of all namespaces, in which add-ons are found.
         unread: why each kind that is missing could not be listed.
     """
-    unread = unread or {}
+    unread, spaces = unread or {}, [*namespaces]
     return Inventory(
         version=_release(version),
         nodes=tuple(sorted((_node(each) for each in nodes), key=lambda node: node.name)),
@@ -154,7 +156,8 @@ def from_objects(
         gateway_classes=tuple(each["metadata"]["name"] for each in gateway_classes),
         crds=tuple(_crd(each) for each in crds),
         installed=_installed(workloads),
-        homes={each["metadata"]["name"]: part for each in namespaces if (part := _part_of(each))},
+        homes={each["metadata"]["name"]: part for each in spaces if (part := _part_of(each))},
+        namespaces=tuple(each["metadata"]["name"] for each in spaces),
         warnings=tuple(f"{kind} could not be listed: {reason}" for kind, reason in unread.items()),
         unread=frozenset(unread),
     )
@@ -168,7 +171,7 @@ def quantity(text: str | float) -> float:
     """
     match = re.fullmatch(r"([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+)([numkMGTPE]?|[KMGTPE]i)", str(text))
     if not match:
-        raise ValueError(f"{text!r} is no quantity")
+        raise ValueError(f"{text!r} is no quantity; use one such as 16Gi")
     return float(Decimal(match[1]) * SCALE[match[2]])
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 
+from accelstack.plan import inside
 from accelstack.plan.accelerators import KINDS, forms
 from accelstack.plan.inventory import Node, Taint
 from accelstack.plan.machines import CLOUDS, Machine, machines
 
-POOL_LABEL = "accelstack/pool"
-"""Label with which a user says which pool a node is for."""
+POOL_LABEL = inside.LABEL
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 HOST = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"

@@ -57,6 +57,7 @@ KEYS: Keys = {
     "store": (TEXT, ""),
     "store_endpoint": (TEXT, ""),
     "store_secret": (TEXT, ""),
+    "store_namespace": (TEXT, ""),
     "pull_secret": (TEXT, ""),
 }
 """Settings of a stack's platform, with their defaults."""
@@ -110,11 +111,13 @@ class Platform:
     """URL of an S3 that is not AWS's."""
     store_secret: str
     """Secret with the store's credentials, as `<namespace>/<name>`."""
+    store_namespace: str
+    """Namespace of an S3 that runs in the same cluster; empty for one outside of it."""
     pull_secret: str
     """Secret with the credentials of an own image registry, as `<namespace>/<name>`."""
 
 
-EXISTING = ("kubeconfig", "context", "store", "store_endpoint", "store_secret", "pull_secret")
+EXISTING = ("kubeconfig", "context", "store", "store_endpoint", "store_secret", "store_namespace", "pull_secret")
 """Settings of a private cluster, which a cloud's stack makes itself."""
 USUAL = Platform(**readers.defaults(KEYS))
 

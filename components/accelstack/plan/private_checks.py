@@ -8,6 +8,7 @@ from accelstack.plan.findings import Finding, Severity, one_of
 from accelstack.plan.inventory import Inventory
 from accelstack.plan.node_groups import Group
 from accelstack.plan.node_matching import some
+from accelstack.plan.platform import IMAGE
 from accelstack.plan.request import Request
 
 STORES = r"s3://[a-z0-9][a-z0-9.-]+(/[^\s?#]+)?|nfs://[\w.:\[\]-]+(/[^\s?#]*)+|pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
@@ -82,6 +83,15 @@ def check_settings(asked: Request) -> list[Finding]:
         value = getattr(platform, key)
         if value and not re.fullmatch(NAMESPACED, value):
             found.append(Finding(Severity.INVALID, key, value, "is no name of a Secret", "use <namespace>/<name>"))
+    if platform.image and not re.fullmatch(IMAGE, platform.image):
+        fix = "give it with its registry and by digest, such as registry.example/workloads@sha256:…"
+        found.append(Finding(Severity.INVALID, "image", platform.image, "is no image by digest", fix))
+    if asked.inside.registry and platform.store and not platform.store.startswith("s3://"):
+        reason = f"takes models in object stores alone, and the store is {platform.store}"
+        found.append(Finding(Severity.ERROR, "registry", "true", reason, "leave it out, or use s3://bucket/prefix"))
+    if platform.store_namespace and not platform.store_endpoint:
+        reason = "is of an S3 in the cluster, and store_endpoint does not say where"
+        found.append(Finding(Severity.ERROR, "store_namespace", platform.store_namespace, reason, "set store_endpoint"))
     for pool in asked.pools:
         found.append(one_of(f"{pool.path}capacity", pool.capacity, CAPACITY, "capacity of an existing cluster"))
     return [finding for finding in found if finding]

@@ -21,8 +21,9 @@ KIND = "kubernetes.io/dockerconfigjson"
 class ImageRegistryArgs(TypedDict):
     """Args of `private.ImageRegistry`."""
 
-    prefix: str
-    """Host and path that images' names begin with, such as `registry.example.com/ai`."""
+    prefix: NotRequired[str]
+    """Host and path that images' names begin with, such as `registry.example.com/ai`. Only a Secret that is there
+    already needs none, since it names its registries itself."""
     namespaces: dict[str, pulumi.Input[str]]
     """Namespaces whose pods pull from it, by names of your own choice."""
     username: NotRequired[pulumi.Input[str]]
@@ -41,7 +42,7 @@ class ImageRegistry(pulumi.ComponentResource):
     """
 
     prefix: pulumi.Output[str]
-    """What images' names begin with, without a trailing slash."""
+    """What images' names begin with, without a trailing slash; empty where it was not given."""
     pull_secrets: dict[str, pulumi.Output[str]]
     """Name of the pull secret in each namespace, by the names given; empty where anybody may pull."""
 
@@ -49,7 +50,7 @@ class ImageRegistry(pulumi.ComponentResource):
         checked_name(name, 40)
         _check(args)
         super().__init__("accelstack:index:PrivateImageRegistry", name, None, opts)
-        self.prefix = pulumi.Output.from_input(args["prefix"])
+        self.prefix = pulumi.Output.from_input(args.get("prefix", ""))
         self.pull_secrets = {}
         data = self._data(name, args)
         for key, namespace in args["namespaces"].items() if data else ():
@@ -67,7 +68,7 @@ class ImageRegistry(pulumi.ComponentResource):
             return {"data": pulumi.Output.secret(read.data)}
         if "username" not in args or "password" not in args:
             return {}
-        host = args["prefix"].partition("/")[0]
+        host = args.get("prefix", "").partition("/")[0]
         text = pulumi.Output.all(args["username"], args["password"]).apply(lambda pair: docker_config(host, *pair))
         return {"stringData": {".dockerconfigjson": pulumi.Output.secret(text)}}
 
@@ -80,8 +81,9 @@ def docker_config(host: str, username: str, password: str) -> str:
 
 
 def _check(args: ImageRegistryArgs) -> None:
-    if not re.fullmatch(PREFIX, args["prefix"]):
-        reason = f"{args['prefix']!r} is no registry; use one such as registry.example.com/ai, without https://"
+    prefix = args.get("prefix", "")
+    if not re.fullmatch(PREFIX, prefix) and (prefix or "pull_secret" not in args):
+        reason = f"{prefix!r} is no registry; use one such as registry.example.com/ai, without https://"
         raise pulumi.InputPropertyError("prefix", reason)
     if ("username" in args) != ("password" in args):
         missing = "password" if "username" in args else "username"
