@@ -71,11 +71,15 @@ class Ground:
 
 
 def check(chosen: Settings, asked: Inside, pools: list[ClusterPool]) -> None:
-    """Holds the settings of training against the pool that trains, before the first resource.
+    """Holds the settings of training against the pool that trains, and looks for secrets, before the first resource.
 
     Raises:
-        pulumi.InputPropertyError: one breaks its rule.
+        pulumi.InputPropertyError: a setting breaks its rule, or a secret that it needs is not set.
     """
+    needed = {"registry_password": asked.registry, "backup_credentials": bool(asked.backup)}
+    for key, wanted in needed.items():
+        if wanted and pulumi.Config().get_secret(key) is None:
+            raise pulumi.InputPropertyError(key, f"is not set; run `pulumi config set --secret {key}`")
     training = {**chosen.training, "store": "", "pool": _chosen(pools, asked.train_on, "train")}
     for path, reason in training_job_manifest.problems(training).items():
         raise pulumi.InputPropertyError(path, reason)
@@ -288,11 +292,10 @@ def _backup(asked: Inside, ground: Ground, spaces: Mapping[str, k8s.Namespace], 
         "bucket": asked.backup,
         "schedule": asked.backup_schedule,
         "namespaces": [space.namespace for space in spaces.values()],
+        "credentials": pulumi.Config().require_secret("backup_credentials"),
     }
     if asked.backup_endpoint:
         args["endpoint"] = asked.backup_endpoint
-    if credentials := pulumi.Config().get_secret("backup_credentials"):
-        args["credentials"] = credentials
     k8s.Backup(ground.name, args, ground.opts)
 
 

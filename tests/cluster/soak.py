@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from accelstack.contracts import ClusterPool
-from accelstack.k8s.gang import job_set, levels, topology
+from accelstack.k8s.gang import TRAINING, job_set, levels, topology
 from accelstack.k8s.queue_manifests import Portion, manifests
 
 from tests.benchmarks.measure import Figure
@@ -68,6 +68,7 @@ def by_accelstack(pool: ClusterPool, name: str, seconds: float) -> Load:
             {
                 "name": f"gang-{number}",
                 "namespace": name,
+                "role": TRAINING,
                 "part_of": f"gang-{number}",
                 "service_account": "default",
                 "queue": bare.QUEUE,

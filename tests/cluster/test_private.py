@@ -87,7 +87,7 @@ def test_few_rights_are_told_one_by_one(limited: str, asked: dict[str, Any]) -> 
 
 
 def test_the_volumes_of_a_shared_folder_are_admitted(plane: ControlPlane, tmp_path: Path) -> None:
-    for each in volume_of("folder", "a", "filer.example.com/exports", HOMES[0]):
+    for each in volume_of("a-folder", "folder", "filer.example.com/exports", HOMES[0]):
         file = tmp_path / "object.json"
         file.write_text(json.dumps(each))
         strictly = ("--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors")
@@ -121,7 +121,7 @@ def test_a_cluster_is_adopted_used_and_left_as_it_was(plane: ControlPlane, progr
         copied = json.loads(plane.kubectl("--namespace", home, "get", "secret", "bucket-credentials", "-o", "json"))
         assert copied["data"] == {"AWS_ACCESS_KEY_ID": "YQ=="}
         claim = json.loads(plane.kubectl("--namespace", home, "get", "pvc", "folder", "-o", "json"))
-        assert (claim["status"]["phase"], claim["spec"]["volumeName"]) == ("Bound", f"folder-{home}")
+        assert (claim["status"]["phase"], claim["spec"]["volumeName"]) == ("Bound", f"{home}-folder")
     again = program.up()
     assert again.ok, again.output
     assert again.steps == []

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from accelstack.contracts import ClusterPool
 from accelstack.k8s import addon_values
-from accelstack.k8s.gang import PREFERRED, Gang, job_set, topology
+from accelstack.k8s.gang import PREFERRED, TRAINING, Gang, job_set, topology
 from accelstack.k8s.pools import HOST, ZONE
 from accelstack.k8s.queue import Team, portioned
 from accelstack.k8s.queue_manifests import flavor_name, manifests
@@ -127,6 +127,7 @@ def gang(
     asked: Gang = {
         "name": name,
         "namespace": namespace,
+        "role": TRAINING,
         "part_of": name,
         "service_account": "workload",
         "queue": queue,

@@ -56,7 +56,7 @@ def installed(name: str, version: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with running(tmp_path_factory.mktemp("plane"), components=["gateway_api"]) as made:
-        made.apply(nodes(POOL, 4))
+        made.apply([*nodes(POOL, 2), *nodes(cpu_pool("serve", per_node=1), 2)])
         for name, version in defaults("private", [*CONTROLLERS]).items():
             made.apply(installed(name, version))
         gateway = {"name": "shared", "namespace": "default"}
@@ -101,7 +101,7 @@ def stack(plane: ControlPlane, objects: str, tmp_path_factory: pytest.TempPathFa
             store_secret="default/objects",  # noqa: S106
             image=IMAGE,
             epochs="8",
-            pools=json.dumps({"train": {"accelerator": "cpu:1", "nodes": 2}}),
+            pools=json.dumps({name: {"accelerator": "cpu:1", "nodes": 2} for name in ("train", "serve")}),
         )
         yield program
 

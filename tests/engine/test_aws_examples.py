@@ -87,8 +87,9 @@ def stack(tmp_path: Path) -> Iterator[Program]:
 def test_a_stack_is_planned_made_found_unchanged_and_removed_in_one_go(name: str, stack: Program) -> None:
     before = [resource.id for resource in stack.cloud.resources]
     configure(stack, *EXAMPLES[name])
-    hidden = stack.pulumi("config", "set", "--secret", "registry_password", "swordfish", "--stack", "test")
-    assert hidden.returncode == 0, hidden.stderr
+    for key in ("registry_password", "backup_credentials"):
+        hidden = stack.pulumi("config", "set", "--secret", key, "swordfish", "--stack", "test")
+        assert hidden.returncode == 0, hidden.stderr
     planned = succeeded(stack.preview()).changes["create"]
     made = succeeded(stack.up())
     assert made.changes["create"] == planned

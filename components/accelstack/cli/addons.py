@@ -74,7 +74,7 @@ def lock(
     crds: Annotated[str, typer.Option(help="Folder or URL of definitions; their projects' releases if left out.")] = "",
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("stacks/addons.lock.json"),
 ) -> None:
-    """Finds digests of images that are named and of add-ons' definitions. Exit code: 1, with nothing written, if one could not be found."""
+    """Finds digests of named images and of definitions. Exit code: 1, with nothing written, if one is not found."""
     names, images = _known(components or ()), _images(image or ())
     found: dict[str, dict[str, str]] = {}
     missing: dict[str, str] = {}

@@ -97,7 +97,8 @@ class ObjectStore(pulumi.ComponentResource):
     def _exports(self, name: str, rest: str, namespaces: Mapping[str, pulumi.Input[str]]) -> dict[str, StoreAccess]:
         found: dict[str, StoreAccess] = {}
         for key, namespace in namespaces.items():
-            volume, claim = volume_of(name, rest, namespace)
+            # volumes lie in no namespace, so that the claim's is in their names
+            volume, claim = volume_of(pulumi.Output.concat(namespace, "-", name), name, rest, namespace)
             made = KubernetesObject(f"{name}-{key}-volume", volume, pulumi.ResourceOptions(parent=self))
             claim["spec"]["volumeName"] = made.id  # of an object without a namespace, it is the name
             bound = KubernetesObject(f"{name}-{key}-claim", claim, pulumi.ResourceOptions(parent=self))
@@ -105,15 +106,16 @@ class ObjectStore(pulumi.ComponentResource):
         return found
 
 
-def volume_of(name: str, export: str, namespace: pulumi.Input[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The volume of an NFS export (`server/path`) and the claim that alone may have it. Volumes lie in no namespace, so
-    that the claim's is in the volume's name."""
+def volume_of(
+    volume_name: pulumi.Input[str], name: str, export: str, namespace: pulumi.Input[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The volume of an NFS export (`server/path`) and the claim, named `name`, that alone may have it."""
     server, _, path = export.partition("/")
     common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}  # no class: nobody makes another volume
     volume = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": pulumi.Output.concat(namespace, "-", name), "labels": labels(name, "store")},
+        "metadata": {"name": volume_name, "labels": labels(name, "store")},
         "spec": {
             **common,
             "capacity": {"storage": ROOM},
