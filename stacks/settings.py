@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 from accelstack.contracts import TrainingSettings
@@ -27,32 +27,32 @@ class Settings:
     target: str
     accelerator: str
     workload: str
-    dataset: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
     seed: int
-    model: str
     replicas: int
     rest_port: int
     grpc_port: int
+    dataset: str | None
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    model: str | None
     plan: dict[str, Any]
     """The settings of the plan that are given, by key."""
 
     @property
     def training(self) -> TrainingSettings:
         """The args of a training job that the settings decide, on every target."""
-        return {
-            "workload": self.workload,
-            "dataset": self.dataset,
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "seed": self.seed,
-            "model": self.model,
-        }
+        given = {name: getattr(self, name) for name in OPTIONAL if getattr(self, name) is not None}
+        return cast(TrainingSettings, {"workload": self.workload, "seed": self.seed, **given})
+
+    @property
+    def model_name(self) -> str:
+        """Name under which the model is registered and served: the workload's, if it has none of its own."""
+        return self.model or self.workload
 
 
+OPTIONAL = ("dataset", "epochs", "batch_size", "learning_rate", "model")
+"""Keys whose values, where they are not set, are what is usual for the workload."""
 TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "str": (str, "a text"),
     "int": (int, "a whole number"),
@@ -88,7 +88,7 @@ def read() -> Settings:
 
 def parse(given: dict[str, Any], stack: str) -> tuple[dict[str, Any], list[str]]:
     """The values by key, converted, and a line for each problem."""
-    known = {field.name: str(field.type) for field in fields(Settings) if field.name != "plan"}
+    known = {field.name: str(field.type).removesuffix(" | None") for field in fields(Settings) if field.name != "plan"}
     values: dict[str, Any] = {}
     problems: list[str] = []
     for key in given.keys() - known.keys() - set(SETTINGS):
@@ -97,6 +97,9 @@ def parse(given: dict[str, Any], stack: str) -> tuple[dict[str, Any], list[str]]
         problems.append(f"  {key}: is no setting; {hint} Remove it with `pulumi config rm --stack {stack} {key}`")
     for key, kind in known.items():
         convert, description = TYPES[kind]
+        if key not in given and key in OPTIONAL:
+            values[key] = None
+            continue
         if key not in given:
             problems.append(f"  {key}: is not set; set it with `pulumi config set --stack {stack} {key} VALUE`")
             continue

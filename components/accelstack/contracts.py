@@ -146,18 +146,18 @@ class TrainingSettings(TypedDict):
 
     workload: str
     """Name of a bundled workload, such as `vision`."""
-    dataset: str
-    """Name of a bundled dataset, such as `digits`, or an fsspec URI of a folder."""
-    epochs: int
-    """Passes over the training data, 1 or more."""
-    batch_size: int
-    """Samples in one optimiser step over all processes, 1 or more."""
-    learning_rate: float
-    """Peak learning rate, above 0."""
-    seed: int
-    """Seed of everything random in the run, 0 or more."""
-    model: str
-    """Name under which the trained model is registered."""
+    dataset: NotRequired[str]
+    """Name of a bundled dataset, such as `digits`, or an fsspec URI; the workload's usual one if left out."""
+    epochs: NotRequired[int]
+    """Passes over the training data, 1 or more; what is usual for the workload if left out."""
+    batch_size: NotRequired[int]
+    """Samples in one optimiser step over all processes, 1 or more; likewise."""
+    learning_rate: NotRequired[float]
+    """Peak learning rate, above 0; likewise."""
+    seed: NotRequired[int]
+    """Seed of everything random in the run, 0 or more; 0 if left out."""
+    model: NotRequired[str]
+    """Name under which the trained model is registered; the workload's if left out."""
 
 
 class TrainingJobArgs(TrainingSettings):

@@ -11,7 +11,17 @@ from accelstack.dynamic import UserError
 
 WORKLOADS = "accelstack_workloads"
 SERVING = "serve"
-BUNDLED_DATA = {"digits": ("sklearn", "datasets/data/digits.csv.gz")}
+REQUIREMENTS = (
+    *("fsspec", "numpy", "pandas", "pillow", "psutil", "pyarrow", "rapidfuzz", "safetensors", "scikit-learn", "scipy"),
+    *("tokenizers", "typer"),
+)
+"""Packages that the workloads' training needs besides torch."""
+BUNDLED_DATA = {
+    "digits": ("sklearn", "datasets/data/digits.csv.gz"),
+    "breast-cancer": ("sklearn", "datasets/data/breast_cancer.csv"),
+    "python-topics": ("pydoc_data", "topics.py"),
+}
+"""Datasets that need no download: the installed package that each lies in, and its file there."""
 REMOTE_CHECKSUMS = ("ETag", "etag", "md5Hash", "content_md5")  # as S3, HTTP, Google Cloud and Azure list them
 
 
@@ -78,8 +88,8 @@ def _folder(fsspec: Any, dataset: str, former_listing: str | None, former_digest
     found = {path: info for path, info in listed.items() if info.get("type") == "file" and not _hidden(path, root)}
     if not found:
         raise UserError(
-            f"{dataset!r} is missing or holds no file; use one of {', '.join(BUNDLED_DATA)}, or the URI of a folder "
-            "with train/CLASS/PICTURE and test/CLASS/PICTURE, or CLASS/PICTURE"
+            f"{dataset!r} is missing or holds no file; use one of {', '.join(BUNDLED_DATA)}, or the URI of a folder or "
+            "a file that the workload reads"
         )
     listing = _entries(root, found, lambda path, info: [info.get("size"), info.get("mtime"), _checksum(info)])
     if listing == former_listing and former_digest:

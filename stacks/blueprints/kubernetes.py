@@ -16,6 +16,7 @@ from accelstack.k8s import pod, training_job_manifest
 from accelstack.plan import addons, inside
 from accelstack.plan.inside import Inside
 from accelstack.plan.request import SYSTEM
+from accelstack.plan.training import settled
 from settings import Settings
 
 from blueprints.outputs import Outputs
@@ -80,7 +81,7 @@ def check(chosen: Settings, asked: Inside, pools: list[ClusterPool]) -> None:
     for key, wanted in needed.items():
         if wanted and pulumi.Config().get_secret(key) is None:
             raise pulumi.InputPropertyError(key, f"is not set; run `pulumi config set --secret {key}`")
-    training = {**chosen.training, "store": "", "pool": _chosen(pools, asked.train_on, "train")}
+    training = {**settled(chosen.training), "store": "", "pool": _chosen(pools, asked.train_on, "train")}
     for path, reason in training_job_manifest.problems(training).items():
         raise pulumi.InputPropertyError(path, reason)
 
@@ -217,7 +218,7 @@ def _inference(
         return None
     model: pulumi.Input[ModelVersion] = training.model
     if asked.serving:
-        model = ModelVersion(**inside.model(chosen.model, asked.serving))
+        model = ModelVersion(**inside.model(chosen.model_name, asked.serving))
     args: dict[str, Any] = {
         **_runtime(asked, ground, pool, access),
         "model": model,
@@ -232,7 +233,7 @@ def _inference(
     if asked.replica_nodes == 1:
         args.pop("daemon_image", None)
     if asked.canary:
-        pinned = ModelVersion(**inside.model(chosen.model, asked.canary))
+        pinned = ModelVersion(**inside.model(chosen.model_name, asked.canary))
         args["canary"] = {"model": pinned, "percent": asked.canary["percent"]}
     if asked.max_replicas:
         args |= {"min_replicas": asked.min_replicas, "max_replicas": asked.max_replicas, "scale_on": asked.scale_on}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accelstack import fingerprint
 from accelstack.aws import model_group, sagemaker_job
 from accelstack.aws.model_group import ModelPackageProvider
 from accelstack.aws.sagemaker_job import OutcomeProvider, SubmissionProvider
@@ -107,10 +108,10 @@ def completed(cloud: Service) -> Callable[[FakeTrainingJob], None]:
             "training.json": {
                 "metrics": {"loss": 0.1},
                 "seconds": 9.0,
-                "images_per_second": 800.0,
+                "samples_per_second": 800.0,
                 "model": {"digest": DIGEST},
             },
-            "evaluation.json": {"accuracy": 0.97},
+            "evaluation.json": {"score": "accuracy", "accuracy": 0.97, "pictures": ["confusion.png"]},
         }
         for name, content in files.items():
             cloud.client("s3").put_object(Bucket=BUCKET, Key=f"{place}/{name}", Body=json.dumps(content))
@@ -152,15 +153,7 @@ class TestRequest:
         cloud.client("s3").download_file(BUCKET, f"{prefix}sourcedir.tar.gz", str(archive))
         folder = unpacked(archive, tmp_path / "code")
         named = (folder / "requirements.txt").read_text().splitlines()
-        assert [each.partition(">")[0] for each in named] == [
-            "fsspec",
-            "numpy",
-            "pillow",
-            "psutil",
-            "safetensors",
-            "scikit-learn",
-            "typer",
-        ]
+        assert [each.partition(">")[0] for each in named] == [*fingerprint.REQUIREMENTS]
         program = "import accelstack_workloads as found; print(found.__file__)"
         # the unpacked source, not the installed one, is what runs
         shown = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True)
@@ -294,7 +287,7 @@ class TestRegistry:
         cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName="vision-dev-digits")
         cloud.calls.clear()
         uri = f"s3://{BUCKET}/runs/first/model"
-        model = {"name": "digits", "digest": DIGEST, "uri": uri, "accuracy": 0.97}
+        model = {"name": "digits", "digest": DIGEST, "uri": uri, "score": {"accuracy": 0.97}}
         return {
             **model,
             "group": "vision-dev-digits",

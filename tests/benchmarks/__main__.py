@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
-from tests.benchmarks import accuracy, aws, engine, first_answer, imports, kubernetes, new_machine, plan
+from tests.benchmarks import accuracy, aws, compression, engine, first_answer, imports, kubernetes, new_machine, plan
 from tests.benchmarks.measure import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
     "kubernetes": kubernetes.figures,
     "first_answer": first_answer.figures,
     "accuracy": accuracy.figures,
+    "compression": compression.figures,
     "new_machine": new_machine.figures,
 }
 

@@ -26,7 +26,7 @@ def pictures(folder: Path, classes: dict[str, int]) -> Path:
         ({"pools": "train"}, "pools: 'train' is no table"),
         ({"epoch": "3"}, "epoch: is no setting; did you mean epochs?"),
         ({"epochs": "0"}, "epochs: is 0; it must be 1 or more"),
-        ({"epochs": "many"}, "'epochs' must be of type 'integer'"),
+        ({"epochs": "many"}, "epochs: is 'many', not a whole number"),
         ({"batch_size": "-1"}, "batch_size: is -1; it must be 1 or more"),
         ({"learning_rate": "fast"}, "learning_rate: is 'fast', not a number"),
         ({"accelerator": "H10"}, "'H10' is no known accelerator; did you mean"),

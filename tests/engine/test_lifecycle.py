@@ -79,7 +79,8 @@ def test_outputs_are_the_documented_ones(shared_checkout: Checkout, first_up: st
     assert outputs["model"].keys() == {"name", "version", "digest", "uri"}
     assert outputs["model"]["version"] == "1"
     assert outputs["training"]["metrics"]["accuracy"] > 0.9
-    assert Path(outputs["training"]["metrics"]["confusion"]).read_bytes().startswith(b"\x89PNG")
+    (picture,) = outputs["training"]["metrics"]["pictures"]
+    assert Path(picture).read_bytes().startswith(b"\x89PNG")
     assert httpx.get(outputs["inference"]["console"]).status_code == 200
     assert list(Path(outputs["inference"]["logs"]).glob("replica-*.log"))
     host, port = outputs["inference"]["grpc"].split(":")

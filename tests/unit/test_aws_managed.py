@@ -91,7 +91,7 @@ class TestJob:
             ({"image": "workloads:latest"}, "image", "no ECR image by digest"),
             ({"max_hours": 900}, "max_hours", "at most 672"),
             ({"subnet_ids": ["subnet-1"]}, "security_group_ids", "give both or neither"),
-            ({"workload": "speech"}, "workload", "no bundled workload"),
+            ({"workload": "poetry"}, "workload", "no bundled workload"),
         ],
     )
     def test_what_breaks_a_rule_is_refused_before_anything_is_made(

@@ -68,12 +68,16 @@ class TestArchive:
             bundle.bundle()
 
 
+OTHERS = ("serve", "compression", "compress.py", "exports", "export.py", "onnx_model.py")
+"""Parts of the source that no training pod runs."""
+
+
 class TestPackages:
     def test_each_is_asked_for_in_this_packages_version(self) -> None:
         found = {Requirement(each).name for each in bundle.requirements()}
-        assert found == {*bundle.REQUIREMENTS}
+        assert found == {*fingerprint.REQUIREMENTS}
         serving = {Requirement(each).name for each in bundle.requirements(extra=bundle.SERVING)}
-        assert serving == {*bundle.REQUIREMENTS, *bundle.SERVING}
+        assert serving == {*fingerprint.REQUIREMENTS, *bundle.SERVING}
 
     @pytest.mark.parametrize(
         ("uri", "package"), [("s3://a/b", "s3fs"), ("gs://a", "gcsfs"), ("abfs://a@b", "adlfs"), ("file:///store", "")]
@@ -83,8 +87,8 @@ class TestPackages:
 
     def test_what_training_imports_is_installed(self) -> None:
         named = {"PIL": "pillow", "sklearn": "scikit-learn", "sqlalchemy": "mlflow"}
-        there = {*bundle.REQUIREMENTS, *bundle.REGISTRY, "torch", "accelstack_workloads", *sys.stdlib_module_names}
-        for path in (path for path in SOURCE.rglob("*.py") if "serve" not in path.parts):
+        there = {*fingerprint.REQUIREMENTS, *bundle.REGISTRY, "torch", "accelstack_workloads", *sys.stdlib_module_names}
+        for path in (path for path in SOURCE.rglob("*.py") if not {*OTHERS} & {*path.relative_to(SOURCE).parts}):
             imported = {name.partition(".")[0] for name in imports(ast.parse(path.read_text()))}
             assert {named.get(name, name) for name in imported} <= there, path.name
 

@@ -84,7 +84,7 @@ def served() -> dict[str, set[str]]:
     for protocol in ("rest", "grpc"):
         with metrics.measure(protocol) as outcome:
             outcome.code = "200"
-        metrics.classified(protocol, 1)
+        metrics.count(protocol, 1)
     lines = [line for line in metrics.render().decode().splitlines() if not line.startswith("#")]
     found: dict[str, set[str]] = {}
     for line in lines:

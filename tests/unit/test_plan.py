@@ -2,6 +2,7 @@
 
 import pytest
 from accelstack.plan import accelerators, training
+from accelstack_workloads.workloads import WORKLOADS
 
 GOOD = {
     "workload": "vision",
@@ -52,6 +53,22 @@ def test_each_wrong_setting_is_named_with_its_rule(name: str, value: object, rea
     found = training.problems({**GOOD, name: value})
     assert list(found) == [name]
     assert reason in found[name]
+
+
+def test_what_a_training_job_leaves_out_is_usual_for_its_workload_as_the_workloads_have_it() -> None:
+    assert training.WORKLOADS.keys() == WORKLOADS.keys()
+    for name, own in WORKLOADS.items():
+        settled = training.settled({"workload": name})
+        assert settled == {
+            "workload": name,
+            "dataset": own.dataset,
+            "epochs": own.epochs,
+            "batch_size": own.batch_size,
+            "learning_rate": own.learning_rate,
+            "seed": 0,
+            "model": name,
+        }
+        assert training.problems(settled) == {}
 
 
 def test_a_batch_that_does_not_divide_names_the_next_that_does() -> None:

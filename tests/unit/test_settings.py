@@ -21,7 +21,8 @@ def test_every_setting_is_declared_with_type_default_and_description_and_the_def
     assert problems == []
     asked = {"target": "local", "accelerator": "auto"}
     assert values.pop("plan") == asked
-    assert values.keys() == declared().keys() == {field.name for field in settings.fields(settings.Settings)} - {"plan"}
+    assert values.keys() == {field.name for field in settings.fields(settings.Settings)} - {"plan"}
+    assert values.keys() - {*settings.OPTIONAL} == declared().keys()
     assert all(entry.keys() == {"type", "default", "description"} for entry in declared().values())
 
 
@@ -43,9 +44,17 @@ def test_all_problems_are_told_at_once() -> None:
 
 def test_a_missing_setting_is_named() -> None:
     given = defaults()
-    del given["epochs"]
+    del given["seed"]
     _, problems = settings.parse(given, "local")
-    assert problems == ["  epochs: is not set; set it with `pulumi config set --stack local epochs VALUE`"]
+    assert problems == ["  seed: is not set; set it with `pulumi config set --stack local seed VALUE`"]
+
+
+def test_what_is_usual_for_the_workload_need_not_be_set() -> None:
+    values, _ = settings.parse({**defaults(), "epochs": "3"}, "local")
+    chosen = settings.Settings(**values)
+    assert chosen.training == {"workload": "vision", "seed": 0, "epochs": 3}
+    assert chosen.model_name == "vision"
+    assert settings.Settings(**{**values, "model": "mine"}).model_name == "mine"
 
 
 def test_settings_of_the_plan_are_passed_on_and_tables_among_them_are_read() -> None:

@@ -66,10 +66,12 @@ def train_model(folder: Path) -> Path:
     description = ModelDescription(
         workload="vision",
         architecture="cnn",
-        classes=[str(digit) for digit in range(10)],
-        shape=(1, 8, 8),
-        mean=[float(images.mean())],
-        std=[float(images.std())],
+        facts={
+            "classes": [str(digit) for digit in range(10)],
+            "shape": [1, 8, 8],
+            "mean": [float(images.mean())],
+            "std": [float(images.std())],
+        },
     )
     model = build(description)
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-3)

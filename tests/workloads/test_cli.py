@@ -16,7 +16,18 @@ from typer.testing import CliRunner
 
 from tests.workloads.steps import run
 
-STEPS = ("prepare", "train", "evaluate", "register", "registry init", "registry verify", "predict", "serve")
+STEPS = (
+    "prepare",
+    "train",
+    "evaluate",
+    "compress",
+    "export",
+    "register",
+    "registry init",
+    "registry verify",
+    "predict",
+    "serve",
+)
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -32,6 +32,7 @@ def free_port() -> int:
 def command(port: int, store: str, run_id: str = "0123456789ab", **changed: str) -> list[str]:
     """The command of every pod, as the training job's manifest has it."""
     options = {
+        "workload": "vision",
         "dataset": "digits",
         "epochs": "3",
         "batch-size": "64",

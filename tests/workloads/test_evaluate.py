@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from accelstack_workloads import datasets, model_format
+from accelstack_workloads import model_format
 from accelstack_workloads.confusion_picture import draw
-from accelstack_workloads.datasets import prepared
+from accelstack_workloads.datasets import pictures, prepared
 from accelstack_workloads.errors import WorkloadError
-from accelstack_workloads.evaluate import evaluate, scores
+from accelstack_workloads.evaluate import evaluate
+from accelstack_workloads.models.classes import scores
 from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
@@ -22,7 +23,7 @@ from tests.workloads.steps import picture_folder, run, run_json
 def test_the_digits_are_recognised(digits_data: Path, digits_run: Path, tmp_path: Path) -> None:
     evaluation = run_json("evaluate", "--model", digits_run / "model", "--data", digits_data, "--out", tmp_path)
     assert evaluation["accuracy"] >= 0.98
-    assert evaluation["pictures"] == 359
+    assert evaluation["samples"] == 359
     assert evaluation == json.loads((tmp_path / "evaluation.json").read_text())
     assert evaluation["model"]["digest"] == model_format.digest(digits_run / "model")
     with Image.open(tmp_path / "confusion.png") as picture:
@@ -67,7 +68,7 @@ def test_any_number_of_classes_fits_a_picture(classes: int) -> None:
 
 
 def test_data_of_another_dataset_is_refused(digits_run: Path, tmp_path: Path) -> None:
-    prepared.save(datasets.read(str(picture_folder(tmp_path / "pictures", {"cat": 5, "dog": 5}))), tmp_path / "data")
+    prepared.save(pictures.read(str(picture_folder(tmp_path / "pictures", {"cat": 5, "dog": 5}))), tmp_path / "data")
     with pytest.raises(WorkloadError, match=r"has classes \['cat', 'dog'\], the model was trained on \['0', '1'"):
         evaluate(digits_run / "model", tmp_path / "data", tmp_path)
 
@@ -84,7 +85,7 @@ def test_pictures_are_classified_from_files(digits_data: Path, digits_run: Path,
     data = prepared.load(digits_data)
     files = []
     for label in range(10):
-        image = data.test_images[np.flatnonzero(data.test_labels == label)[0], 0]
+        image = data.test["images"][np.flatnonzero(data.test["labels"] == label)[0], 0]
         files.append(tmp_path / f"{label}.png")
         Image.fromarray(image).save(files[-1])
     done = run("predict", "--model", digits_run / "model", *files)

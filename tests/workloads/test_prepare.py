@@ -10,8 +10,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
-from accelstack_workloads import datasets
-from accelstack_workloads.datasets import prepared
+from accelstack_workloads.datasets import pictures, prepared
 from accelstack_workloads.errors import WorkloadError
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -21,7 +20,7 @@ from tests.workloads.steps import picture, picture_folder, run_json
 
 def refusal(uri: object) -> str:
     with pytest.raises(WorkloadError) as caught:
-        datasets.read(str(uri))
+        pictures.read(str(uri))
     message = str(caught.value)
     assert message.startswith("dataset: ")
     assert "\n" not in message
@@ -29,14 +28,14 @@ def refusal(uri: object) -> str:
 
 
 def test_digits_are_those_of_scikit_learn_with_a_fifth_of_each_class_held_out() -> None:
-    data = datasets.read("digits")
+    data = pictures.read("digits")
     original = load_digits()
-    ours = np.concatenate([data.train_images, data.test_images]).reshape(-1, 64)
+    ours = np.concatenate([data.train["images"], data.test["images"]]).reshape(-1, 64)
     theirs = np.rint(original.data * 255 / 16).astype(np.uint8)
     assert sorted(map(bytes, ours)) == sorted(map(bytes, theirs))
     assert ours.max() == 255
     for label in range(10):
-        held_out = (data.test_labels == label).sum() / (original.target == label).sum()
+        held_out = (data.test["labels"] == label).sum() / (original.target == label).sum()
         assert held_out == pytest.approx(0.2, abs=0.01)
 
 
@@ -48,55 +47,55 @@ def test_preparing_is_repeatable_and_leaves_the_same_data_alone(tmp_path: Path) 
     assert again["digest"] == first["digest"]
     assert (tmp_path / "data" / "data.safetensors").stat().st_mtime_ns == written_at
     manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
-    assert manifest["shape"] == [1, 8, 8]
+    assert manifest["facts"]["shape"] == [1, 8, 8]
     assert sum(manifest["counts"]["train"].values()) + sum(manifest["counts"]["test"].values()) == 1797
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_other_data_takes_the_place_of_earlier_data(tmp_path: Path) -> None:
-    prepared.save(datasets.read("digits"), tmp_path / "data")
-    other = datasets.read(str(picture_folder(tmp_path / "pictures", {"cat": 5, "dog": 5})))
+    prepared.save(pictures.read("digits"), tmp_path / "data")
+    other = pictures.read(str(picture_folder(tmp_path / "pictures", {"cat": 5, "dog": 5})))
     assert prepared.save(other, tmp_path / "data")
-    assert prepared.load(tmp_path / "data").classes == ["cat", "dog"]
+    assert prepared.load(tmp_path / "data").facts["classes"] == ["cat", "dog"]
 
 
 def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
     keep = tmp_path / "thesis.txt"
     keep.write_text("years of work")
     with pytest.raises(WorkloadError, match="holds something else"):
-        prepared.save(datasets.read("digits"), tmp_path)
+        prepared.save(pictures.read("digits"), tmp_path)
     assert keep.read_text() == "years of work"
 
 
 def test_damaged_prepared_data_is_refused_and_prepared_again(tmp_path: Path) -> None:
-    prepared.save(datasets.read("digits"), tmp_path / "data")
+    prepared.save(pictures.read("digits"), tmp_path / "data")
     file = tmp_path / "data" / "data.safetensors"
     content = bytearray(file.read_bytes())
     content[-100] ^= 1
     file.write_bytes(content)
     with pytest.raises(WorkloadError, match="does not match the digest"):
         prepared.load(tmp_path / "data")
-    assert prepared.save(datasets.read("digits"), tmp_path / "data")
+    assert prepared.save(pictures.read("digits"), tmp_path / "data")
     prepared.load(tmp_path / "data")
 
 
 def test_one_folder_per_class_is_split_in_the_same_way_wherever_it_lies(tmp_path: Path) -> None:
-    here = datasets.read(str(picture_folder(tmp_path / "here", {"cat": 20, "dog": 10})))
-    there = datasets.read((picture_folder(tmp_path / "there", {"cat": 20, "dog": 10})).as_uri())
+    here = pictures.read(str(picture_folder(tmp_path / "here", {"cat": 20, "dog": 10})))
+    there = pictures.read((picture_folder(tmp_path / "there", {"cat": 20, "dog": 10})).as_uri())
     assert here.digest == there.digest
-    assert np.bincount(here.test_labels).tolist() == [4, 2]
+    assert np.bincount(here.test["labels"]).tolist() == [4, 2]
 
 
 def test_train_and_test_folders_are_kept_as_they_are(tmp_path: Path) -> None:
     picture_folder(tmp_path / "train", {"cat": 6, "dog": 4})
     picture_folder(tmp_path / "test", {"cat": 1, "dog": 2})
-    data = datasets.read(str(tmp_path))
-    assert np.bincount(data.train_labels).tolist() == [6, 4]
-    assert np.bincount(data.test_labels).tolist() == [1, 2]
+    data = pictures.read(str(tmp_path))
+    assert np.bincount(data.train["labels"]).tolist() == [6, 4]
+    assert np.bincount(data.test["labels"]).tolist() == [1, 2]
 
 
 def test_classes_named_train_and_test_are_classes(tmp_path: Path) -> None:
-    assert datasets.read(str(picture_folder(tmp_path, {"train": 5, "bus": 5}))).classes == ["bus", "train"]
+    assert pictures.read(str(picture_folder(tmp_path, {"train": 5, "bus": 5}))).facts["classes"] == ["bus", "train"]
 
 
 def test_object_storage_is_read_like_a_folder(tmp_path: Path) -> None:
@@ -104,33 +103,37 @@ def test_object_storage_is_read_like_a_folder(tmp_path: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.put(str(local), "/bucket/pets", recursive=True)
     try:
-        assert datasets.read("memory://bucket/pets").digest == datasets.read(str(local)).digest
+        assert pictures.read("memory://bucket/pets").digest == pictures.read(str(local)).digest
     finally:
         memory.rm("/bucket", recursive=True)
 
 
 def test_pictures_of_one_size_keep_it_and_grey_ones_have_one_channel(tmp_path: Path) -> None:
-    assert datasets.read(str(picture_folder(tmp_path, {"a": 5, "b": 5}, size=(80, 70), mode="L"))).shape == (1, 70, 80)
+    assert pictures.read(str(picture_folder(tmp_path, {"a": 5, "b": 5}, size=(80, 70), mode="L"))).facts["shape"] == [
+        1,
+        70,
+        80,
+    ]
 
 
 def test_pictures_of_several_sizes_get_the_most_common_one(tmp_path: Path) -> None:
     picture_folder(tmp_path, {"a": 5, "b": 5}, size=(40, 30))
     picture(tmp_path / "a" / "other.png", size=(10, 90))
-    assert datasets.read(str(tmp_path)).shape == (3, 30, 40)
+    assert pictures.read(str(tmp_path)).facts["shape"] == [3, 30, 40]
 
 
 def test_large_pictures_of_several_sizes_become_64_pixels(tmp_path: Path) -> None:
     picture_folder(tmp_path, {"a": 5, "b": 5}, size=(200, 150))
     picture(tmp_path / "a" / "other.png", size=(300, 100), mode="L")
-    assert datasets.read(str(tmp_path)).shape == (3, 64, 64)
+    assert pictures.read(str(tmp_path)).facts["shape"] == [3, 64, 64]
 
 
 def test_pictures_of_16_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     picture_folder(tmp_path, {"a": 5, "b": 5}, mode="L")
     Image.fromarray(np.full((8, 8), 0x4000, dtype=np.uint16)).save(tmp_path / "a" / "deep.png")
-    data = datasets.read(str(tmp_path))
-    images = np.concatenate([data.train_images, data.test_images])
-    assert data.shape == (1, 8, 8)
+    data = pictures.read(str(tmp_path))
+    images = np.concatenate([data.train["images"], data.test["images"]])
+    assert data.facts["shape"] == [1, 8, 8]
     assert (images == 0x40).all(axis=(1, 2, 3)).any()
 
 
@@ -140,18 +143,18 @@ def test_a_photo_lying_on_its_side_is_turned_as_its_exif_data_say(tmp_path: Path
     exif = Image.Exif()
     exif[0x0112] = 6
     lying.save(tmp_path / "a" / "lying.jpg", exif=exif)
-    assert datasets.read(str(tmp_path)).shape == (3, 16, 8)
+    assert pictures.read(str(tmp_path)).facts["shape"] == [3, 16, 8]
 
 
 def test_hidden_files_are_ignored(tmp_path: Path) -> None:
     picture_folder(tmp_path, {"a": 5, "b": 5})
     (tmp_path / "a" / "._000.png").write_bytes(b"metadata")
     picture_folder(tmp_path / ".thumbnails", {"a": 1})
-    assert len(datasets.read(str(tmp_path)).classes) == 2
+    assert len(pictures.read(str(tmp_path)).facts["classes"]) == 2
 
 
 def test_a_missing_dataset(tmp_path: Path) -> None:
-    assert "does not exist; give 'digits', or the path" in refusal(tmp_path / "nowhere")
+    assert "does not exist; give the path or URI" in refusal(tmp_path / "nowhere")
     assert "does not exist" in refusal("mnist")
     assert "is empty" in refusal("")
 
@@ -262,4 +265,4 @@ def test_preparing_never_imports_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "8 pictures to train on, 2 held out, 2 classes, 3x8x8" in done.stdout
+    assert "8 samples to train on, 2 held out, 2 classes, 3x8x8" in done.stdout

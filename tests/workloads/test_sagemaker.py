@@ -127,7 +127,7 @@ def test_pictures_come_from_the_input_channel(tmp_path: Path) -> None:
     ("wrong", "reason"),
     [
         ({"batch_size": 63, "processes": 2}, "must be a multiple of 2"),
-        ({"workload": "speech"}, "'speech' is not bundled"),
+        ({"workload": "poetry"}, "'poetry' is not bundled"),
         ({"dataset": "/nowhere"}, "nowhere"),
         ({"epochs": 0}, "is not above 0"),
     ],

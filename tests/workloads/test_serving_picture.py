@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from accelstack_workloads.model_format import ModelDescription
-from accelstack_workloads.serve.picture import to_input
+from accelstack_workloads.serve.picture import PictureForm
 from accelstack_workloads.serve.protocol import RequestError
 from PIL import Image, ImageOps
 
@@ -149,14 +149,15 @@ def test_the_page_may_load_nothing_foreign(served: Served) -> None:
     assert "//" not in answer.text
 
 
-def description(*shape: int) -> ModelDescription:
-    return ModelDescription("vision", "cnn", ["a", "b"], shape, mean=[0.4] * shape[0], std=[0.2] * shape[0])
+def form(*shape: int) -> PictureForm:
+    statistics = {"mean": [0.4] * shape[0], "std": [0.2] * shape[0]}
+    return PictureForm(ModelDescription("vision", "cnn", {"classes": ["a", "b"], "shape": [*shape], **statistics}))
 
 
 def test_colour_pictures_are_cropped_to_the_models_aspect() -> None:
     image = Image.new("RGB", (300, 100), (255, 0, 0))
     image.paste((0, 255, 0), (100, 0, 200, 100))
-    tensor = to_input(encoded(image), description(3, 16, 16))
+    tensor = form(3, 16, 16).read(encoded(image))["image"]
     assert tensor.shape == (1, 3, 16, 16)
     np.testing.assert_allclose(tensor[0, :, 8, 8], [0, 1, 0])
     np.testing.assert_allclose(tensor[0, 1, :, 2:-2], 1, atol=0.01)
@@ -164,16 +165,16 @@ def test_colour_pictures_are_cropped_to_the_models_aspect() -> None:
 
 def test_grey_photos_keep_their_tones() -> None:
     ramp = Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (256, 1)))
-    tensor = to_input(encoded(ramp), description(1, 16, 16))
+    tensor = form(1, 16, 16).read(encoded(ramp))["image"]
     assert np.all(np.diff(tensor[0, 0, 8]) > 0)
 
 
 def test_other_channels_are_refused_by_name() -> None:
     with pytest.raises(RequestError, match="4 channels"):
-        to_input(encoded(drawing("3")), description(4, 8, 8))
+        form(4, 8, 8).read(encoded(drawing("3")))["image"]
 
 
 def test_a_very_long_picture_takes_no_memory_for_its_square() -> None:
     line = Image.new("L", (4_000_000, 3), 255)
     line.paste(0, (1000, 1, 3_000_000, 2))
-    assert to_input(encoded(line), description(1, 8, 8)).shape == (1, 1, 8, 8)
+    assert form(1, 8, 8).read(encoded(line))["image"].shape == (1, 1, 8, 8)

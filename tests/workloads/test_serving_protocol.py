@@ -155,6 +155,6 @@ def test_metrics_count_requests_by_protocol_and_code(served: Served) -> None:
     for code in ("200", "400"):
         assert f'requests_total{{code="{code}",model="{NAME}",protocol="rest",' in text
     assert f'replica="{served.process.pid}",version="{VERSION}"' in text
-    before = metric(served, "accelstack_inference_pictures_total")
+    before = metric(served, "accelstack_inference_samples_total")
     httpx.post(served.rest + INFER, json=infer_body(IMAGES[:4]))
-    assert metric(served, "accelstack_inference_pictures_total") == before + 4
+    assert metric(served, "accelstack_inference_samples_total") == before + 4

@@ -20,7 +20,7 @@ from accelstack_workloads.group import Group
 from accelstack_workloads.run_folder import RunFolder
 from accelstack_workloads.sampling import Augmentation, batch, order
 from accelstack_workloads.settings import Settings
-from accelstack_workloads.train import Position, Trainer, learning_rate
+from accelstack_workloads.train import Position, Trainer
 from safetensors.torch import load_file
 
 from tests.workloads.steps import Running, run
@@ -53,7 +53,10 @@ def one_thread() -> Iterator[None]:
 def trainer(data: Path, folder: Path, epochs: int = 2) -> Trainer:
     loaded = prepared.load(data)
     return Trainer(
-        loaded, RunFolder(folder), Settings(loaded.digest, epochs, 64, 0.005, 1), Group(0, 1, torch.device("cpu"))
+        loaded,
+        RunFolder(folder),
+        Settings(loaded.digest, epochs, 64, 0.005, 1, "cnn"),
+        Group(0, 1, torch.device("cpu")),
     )
 
 
@@ -232,7 +235,7 @@ def test_a_checkpoint_of_other_settings_is_refused(digits_data: Path, tmp_path: 
 
 def test_a_batch_must_divide_by_the_processes(digits_data: Path, tmp_path: Path) -> None:
     loaded = prepared.load(digits_data)
-    settings = Settings(loaded.digest, 1, 64, 0.005, 1)
+    settings = Settings(loaded.digest, 1, 64, 0.005, 1, "cnn")
     with pytest.raises(
         ValueError, match="--batch-size: 64 is shared by 3 processes and must be a multiple of 3; give 66"
     ):
@@ -271,14 +274,3 @@ def test_augmentation_moves_pictures_and_mirrors_only_coloured_ones() -> None:
     assert torch.equal(colour.apply(image, torch.tensor([[1, 2, 2]])), image.flip(3))
     assert torch.equal(colour.apply(image, torch.tensor([[0, 3, 2]]))[:, :, :31], image[:, :, 1:])
     assert Augmentation((1, 8, 8), seed=0).draw(0, 0, 1000)[:, 0].max() == 0
-
-
-def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
-    rates = [learning_rate(step, 100, 0.01) for step in range(100)]
-    highest = rates.index(max(rates))
-    assert highest == 20
-    assert rates[highest] == pytest.approx(0.01)
-    assert rates[:highest] == sorted(rates[:highest])
-    assert rates[highest:] == sorted(rates[highest:], reverse=True)
-    assert rates[-1] < 0.0001
-    assert learning_rate(0, 1, 0.01) > 0

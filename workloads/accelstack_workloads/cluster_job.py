@@ -25,7 +25,8 @@ JOIN_SECONDS = 900
 """How much earlier than the last pod one may start: pulling an image of tens of gigabytes takes minutes."""
 ELASTIC_RESTARTS = 100
 """Of the trainers, where a gang goes on without a lost pod until there is another."""
-DELIVERED = ("training.json", "evaluation.json", "confusion.png", "metrics.jsonl")
+DELIVERED = ("training.json", "evaluation.json", "metrics.jsonl")
+"""Beside the evaluation's pictures."""
 LOST = "lost another one of its group"
 """What a trainer says whose peer has ended: nothing that it was given is wrong."""
 LAST_RESULT_SECONDS = 120.0
@@ -36,6 +37,8 @@ class Job:
     """What a gang is to do; the same in each pod.
 
     Attributes:
+        workload: a bundled one.
+        dataset: its name, path or URI.
         options: of `train`: epochs, batch size, learning rate, seed.
         nodes, min_nodes: pods that train together, and fewest that go on while a lost one is replaced.
         processes: in each pod.
@@ -43,6 +46,7 @@ class Job:
         registry: URI or URL of the model registry; empty for none.
     """
 
+    workload: str
     dataset: str
     options: dict[str, str]
     nodes: int
@@ -80,7 +84,7 @@ def train(job: Job) -> int:
         with Mirror(store, run.checkpoints):
             status, said = steps.run(
                 [
-                    [*module, "prepare", "--dataset", job.dataset, "--out", str(data)],
+                    [*module, "prepare", "--workload", job.workload, "--dataset", job.dataset, "--out", str(data)],
                     [
                         *_launcher(job, index, host, port, address),
                         *("--log-dir", str(Path(scratch, "launcher"))),
@@ -142,7 +146,8 @@ def _deliver(job: Job, store: RunStore, run: RunFolder) -> None:
     """Leaves the model, what was measured, and last the result in the store."""
     for name in (WEIGHTS, DESCRIPTION):  # the description last: without it a directory is no model
         store.write(f"model/{name}", (run.model / name).read_bytes())
-    for name in DELIVERED:
+    measured = json.loads((run.path / "evaluation.json").read_text())
+    for name in (*DELIVERED, *measured["pictures"]):
         store.write(name, (run.path / name).read_bytes())
     identity = digest(run.model)
     version = {
@@ -157,12 +162,11 @@ def _deliver(job: Job, store: RunStore, run: RunFolder) -> None:
     elif model_store.digest_at(version["uri"]) != identity:
         raise WorkloadError(f"store: the model at {version['uri']} is not what was copied; run the job again")
     trained = json.loads((run.path / "training.json").read_text())
-    measured = json.loads((run.path / "evaluation.json").read_text())
     metrics = {
-        "accuracy": round(measured["accuracy"], 6),
+        measured["score"]: round(measured[measured["score"]], 6),
         "loss": trained["metrics"]["loss"],
         "seconds": trained["seconds"],
-        "images_per_second": trained["images_per_second"],
+        "samples_per_second": trained["samples_per_second"],
         "world_size": trained["world_size"],
         "device": trained["device"],
     }

@@ -1,95 +1,64 @@
-"""Measures a model on held-out pictures: accuracy, each class's precision and recall, and the confusion matrix."""
+"""Measures a model on held-out samples, with what fits its workload."""
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from accelstack_workloads import model_format
 from accelstack_workloads.atomic import write_file
-from accelstack_workloads.confusion_picture import draw
 from accelstack_workloads.datasets import prepared
 from accelstack_workloads.errors import WorkloadError
-
-BATCH_SIZE = 500
+from accelstack_workloads.workloads import workload
 
 
 def evaluate(model_folder: Path, data_folder: Path, out: Path) -> dict[str, Any]:
-    """Writes `evaluation.json` and `confusion.png` into `out`, and gives the former's content.
+    """Writes `evaluation.json` and the workload's pictures into `out`, and gives the former's content.
 
     Raises:
         WorkloadError: model or data cannot be read, do not belong together, or `out` cannot be written.
     """
     model, data = model_format.load(model_folder), prepared.load(data_folder)
-    for name, ours, theirs in (
-        ("classes", model.description.classes, data.classes),
-        ("shape", tuple(model.description.shape), data.shape),
-    ):
-        if ours != theirs:
-            raise WorkloadError(
-                f"data: {data_folder} has {name} {_short(theirs)}, the model was trained on {_short(ours)}; "
-                "give data prepared from the same dataset"
-            )
+    refuse_others(model, data, data_folder)
     evaluation = {
+        "workload": data.workload,
         "model": {"path": str(model_folder), "digest": model_format.digest(model_folder)},
         "data": {"uri": data.uri, "digest": data.digest},
-        **scores(confusion(model, data.test_images, data.test_labels), data.classes),
+        "score": model.score,
+        **model.evaluate(data.test),
     }
-    picture = io.BytesIO()
-    draw(np.array(evaluation["confusion"]), data.classes).save(picture, "PNG")
+    pictures = model.pictures(evaluation)
+    evaluation["pictures"] = [*pictures]
     write_file(out / "evaluation.json", (json.dumps(evaluation, indent=2) + "\n").encode())
-    write_file(out / "confusion.png", picture.getvalue())
+    for name, content in pictures.items():
+        write_file(out / name, content)
     return evaluation
 
 
-def confusion(model: model_format.Classifier, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """[classes, classes]: how many pictures of a class (row) the model took for each class (column)."""
-    count = len(model.description.classes)
-    matrix = np.zeros((count, count), dtype=np.int64)
-    with torch.inference_mode():
-        for start in range(0, len(images), BATCH_SIZE):
-            some = slice(start, start + BATCH_SIZE)
-            predicted = model.logits(torch.from_numpy(images[some]).float() / 255).argmax(1).numpy()
-            np.add.at(matrix, (labels[some], predicted), 1)
-    return matrix
-
-
-def scores(matrix: np.ndarray, classes: list[str]) -> dict[str, Any]:
-    """Accuracy, and precision, recall, F1 and support per class, in 0..1; 0 where a class was never predicted."""
-    right, support, predicted = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
-    precision = right / np.maximum(predicted, 1)
-    recall = right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(support + predicted, 1)
-    return {
-        "accuracy": round(float(right.sum() / matrix.sum()), 6),
-        "pictures": int(matrix.sum()),
-        "classes": {
-            name: {
-                "precision": round(float(precision[index]), 6),
-                "recall": round(float(recall[index]), 6),
-                "f1": round(float(f1[index]), 6),
-                "support": int(support[index]),
-            }
-            for index, name in enumerate(classes)
-        },
-        "confusion": matrix.tolist(),
-    }
-
-
 def table(evaluation: dict[str, Any]) -> str:
-    """The scores as lines for people."""
-    width = max(5, *(len(name) for name in evaluation["classes"]))
-    lines = [f"{'class':<{width}}  precision  recall     f1  support"]
-    lines += [
-        f"{name:<{width}}  {of['precision']:9.3f}  {of['recall']:6.3f}  {of['f1']:5.3f}  {of['support']:7d}"
-        for name, of in evaluation["classes"].items()
-    ]
-    return "\n".join([*lines, f"accuracy {evaluation['accuracy']:.4f} on {evaluation['pictures']} held-out pictures"])
+    """An evaluation as lines for people."""
+    return workload(evaluation["workload"]).model_class().table(evaluation)
+
+
+def refuse_others(model: model_format.Model, data: prepared.Prepared, folder: Path) -> None:
+    """Refuses data that the model is not for. Statistics may differ: the model has its own.
+
+    Raises:
+        WorkloadError: it is of another workload, or differs in what the model takes or gives.
+    """
+    ours, theirs = model.description, data
+    if ours.workload != theirs.workload:
+        raise WorkloadError(
+            f"data: {folder} is for workload {theirs.workload}, the model is of {ours.workload}; "
+            "give data that was prepared for it"
+        )
+    for name in model.same_facts:
+        if ours.facts.get(name) != theirs.facts.get(name):
+            raise WorkloadError(
+                f"data: {folder} has {name} {_short(theirs.facts.get(name))}, the model was trained on "
+                f"{_short(ours.facts.get(name))}; give data prepared from the same dataset"
+            )
 
 
 def _short(value: object) -> str:

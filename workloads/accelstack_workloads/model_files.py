@@ -12,8 +12,9 @@ from typing import Any
 from accelstack_workloads.errors import WorkloadError
 
 WEIGHTS = "model.safetensors"
+ONNX = "model.onnx"
 DESCRIPTION = "model.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -21,23 +22,19 @@ class ModelDescription:
     """What `model.json` holds.
 
     Attributes:
-        workload: the bundled workload that made it, such as `vision`.
-        architecture: a name in `models.ARCHITECTURES`.
-        classes: the class names, in the order of the outputs.
-        shape: channels, height and width of a picture, in pixels.
-        mean: mean of each channel over the training pictures, of values in 0..1.
-        std: standard deviation of each channel, likewise.
+        workload: the bundled workload that it is of, such as `vision`.
+        architecture: one of the workload's networks.
+        facts: of the data that it was trained on, as its manifest has them: what it takes and gives.
         training: settings and results of the run that made it, for people.
+        sizes: widths of the network's layers that are not its usual ones, by the layers' names.
         format: version of this layout.
     """
 
     workload: str
     architecture: str
-    classes: list[str]
-    shape: tuple[int, int, int]
-    mean: list[float]
-    std: list[float]
+    facts: dict[str, Any]
     training: dict[str, Any] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -50,7 +47,7 @@ def describe(folder: Path) -> ModelDescription:
     path = folder / DESCRIPTION
     try:
         content = json.loads(path.read_text())
-        description = ModelDescription(**{**content, "shape": tuple(content["shape"])})
+        description = ModelDescription(**content)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise WorkloadError(f"model: {path} is not a model description ({error}); give a model directory") from error
     if description.format != FORMAT:
@@ -59,12 +56,14 @@ def describe(folder: Path) -> ModelDescription:
 
 
 def digest(folder: Path) -> str:
-    """`sha256:<hex>` over the names and contents of the model's files: the identity of a model version.
+    """`sha256:<hex>` over the names and contents of the model's files: the identity of a model version. They are the
+    description and what is there of ONNX and weights.
 
     Raises:
         WorkloadError: a file is missing or cannot be read.
     """
-    return _total(folder, (DESCRIPTION, WEIGHTS))
+    here = [name for name in (DESCRIPTION, ONNX, WEIGHTS) if (folder / name).exists()]
+    return _total(folder, identifying(here) if is_model(here) else (DESCRIPTION, WEIGHTS))
 
 
 def folder_digest(folder: Path) -> str:
@@ -80,7 +79,13 @@ def folder_digest(folder: Path) -> str:
 def identifying(names: Iterable[str]) -> list[str]:
     """Which of a directory's files, by their paths in it, its digest is over, in that order."""
     found = sorted(names)
-    return [DESCRIPTION, WEIGHTS] if {DESCRIPTION, WEIGHTS} <= {*found} else found
+    return [name for name in (DESCRIPTION, ONNX, WEIGHTS) if name in found] if is_model(found) else found
+
+
+def is_model(names: Iterable[str]) -> bool:
+    """Whether a directory with these files is a model directory: a description, and weights or ONNX or both."""
+    found = {*names}
+    return DESCRIPTION in found and bool({ONNX, WEIGHTS} & found)
 
 
 def _total(folder: Path, names: Iterable[str]) -> str:

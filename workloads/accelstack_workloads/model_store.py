@@ -14,7 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from accelstack_workloads.atomic import new_folder
 from accelstack_workloads.errors import WorkloadError
-from accelstack_workloads.model_files import DESCRIPTION, WEIGHTS, digest
+from accelstack_workloads.model_files import DESCRIPTION, digest, identifying, is_model
 
 
 def copy(model: Path, identity: str, store: str, name: str) -> str:
@@ -34,13 +34,15 @@ def copy(model: Path, identity: str, store: str, name: str) -> str:
     uri = fs.unstrip_protocol(target)
     if digest_at(uri) == identity:
         return uri
+    # the description last: without it a copy is not a model
+    files = [*reversed(identifying(path.name for path in model.iterdir()))]
     if isinstance(fs, LocalFileSystem):
         with new_folder(Path(target), marker=DESCRIPTION) as partial:
-            for file in (WEIGHTS, DESCRIPTION):
+            for file in files:
                 (partial / file).write_bytes((model / file).read_bytes())
     else:
         with _storage(uri):
-            for file in (WEIGHTS, DESCRIPTION):  # the description last: without it a copy is not a model
+            for file in files:
                 fs.pipe_file(f"{target}/{file}", (model / file).read_bytes())
     copied = digest_at(uri)
     if copied != identity:
@@ -55,14 +57,13 @@ def digest_at(uri: str) -> str | None:
         WorkloadError: the store cannot be read.
     """
     fs, root = _filesystem(uri)
+    found = files_at(uri)
+    if not is_model(found.sizes):
+        return None
     if isinstance(fs, LocalFileSystem):
-        return digest(Path(root)) if all(Path(root, file).is_file() for file in (WEIGHTS, DESCRIPTION)) else None
-    with tempfile.TemporaryDirectory() as folder, _storage(uri):
-        try:
-            for file in (WEIGHTS, DESCRIPTION):
-                Path(folder, file).write_bytes(fs.cat_file(f"{root}/{file}"))
-        except FileNotFoundError:
-            return None
+        return digest(Path(root))
+    with tempfile.TemporaryDirectory() as folder:
+        found.copy(identifying(found.sizes), Path(folder))
         return digest(Path(folder))
 
 

@@ -17,31 +17,33 @@ class Progress:
 
     Args:
         epochs: of the run.
-        pictures: still to be trained on.
+        samples: still to be trained on.
+        unit: what they are called.
+        score: name of the model's main measure.
         shows: whether this process prints at all.
     """
 
-    def __init__(self, epochs: int, pictures: int, shows: bool) -> None:
-        self.epochs, self.pictures, self.shows = epochs, pictures, shows
+    def __init__(self, epochs: int, samples: int, unit: str, score: str, shows: bool) -> None:
+        self.epochs, self.samples, self.unit, self.score, self.shows = epochs, samples, unit, score, shows
         self.began = self.last = time.monotonic()
         self.done = 0
 
-    def add(self, pictures: int) -> bool:
-        """Counts pictures, and tells whether a line is due."""
-        self.done += pictures
+    def add(self, samples: int) -> bool:
+        """Counts samples, and tells whether a line is due."""
+        self.done += samples
         return self.shows and time.monotonic() - self.last >= EVERY
 
     @property
     def rate(self) -> float:
-        """Pictures per second since the beginning."""
+        """Samples per second since the beginning."""
         return self.done / max(time.monotonic() - self.began, 1e-9)
 
-    def show(self, epoch: int, loss: float, accuracy: float) -> None:
-        """Prints the loss and the accuracy so far in the epoch, which counts from 0, over the training pictures."""
+    def show(self, epoch: int, loss: float, score: float) -> None:
+        """Prints the loss and the score so far in the epoch, which counts from 0, over the training samples."""
         if self.shows:
             self.last = time.monotonic()
-            left = (self.pictures - self.done) / max(self.rate, 1e-9)
+            left = (self.samples - self.done) / max(self.rate, 1e-9)
             say(
-                f"epoch {epoch + 1}/{self.epochs}  loss {loss:.4f}  accuracy {accuracy:.3f}  "
-                f"rate {self.rate:,.0f} images/s  left {left:.0f} s"
+                f"epoch {epoch + 1}/{self.epochs}  loss {loss:.4f}  {self.score} {score:.3f}  "
+                f"rate {self.rate:,.0f} {self.unit}/s  left {left:.0f} s"
             )

@@ -48,7 +48,7 @@ def register(model: Path, name: str, registry: str, store: str, evaluation: Path
         name: of the registered model.
         registry: SQLAlchemy URI of the database, such as `sqlite:////srv/models.db`, or URL of an MLflow server.
         store: path or fsspec URI below which the copy goes, at `<name>/<first 12 hex digits of the digest>`.
-        evaluation: an `evaluation.json` of this model, whose accuracy becomes a tag of the version.
+        evaluation: an `evaluation.json` of this model, whose score, such as accuracy, becomes a tag of the version.
 
     Returns:
         name, version, digest and uri of the model version.
@@ -219,11 +219,11 @@ def _metrics(evaluation: Path | None, identity: str) -> dict[str, str]:
         return {}
     try:
         content = json.loads(evaluation.read_text())
-        accuracy, measured = content["accuracy"], content["model"]["digest"]
+        score, measured = {content["score"]: str(content[content["score"]])}, content["model"]["digest"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise WorkloadError(
             f"evaluation: {evaluation} is not an evaluation ({error}); give the evaluation.json that `evaluate` wrote"
         ) from error
     if measured != identity:
         raise WorkloadError(f"evaluation: {evaluation} is of {measured}, the model is {identity}; evaluate this model")
-    return {"accuracy": str(accuracy)}
+    return score

@@ -26,7 +26,6 @@ ROOT_VARIABLE = "SAGEMAKER_BASE_DIR"
 """Stands in for /opt/ml, as in AWS's own containers."""
 CHANNEL = "dataset"
 """Input channel with the pictures; without it the dataset is a bundled one."""
-WORKLOADS = ("vision",)
 OPTIONS = {
     "epochs": "--epochs",
     "batch_size": "--batch-size",
@@ -34,7 +33,9 @@ OPTIONS = {
     "seed": "--seed",
 }
 """Hyperparameters that `train` takes, by their names on the command line."""
-RESULTS = ("training.json", "evaluation.json", "confusion.png", "metrics.jsonl")
+USUAL = "vision"
+RESULTS = ("training.json", "evaluation.json", "metrics.jsonl")
+"""Beside the evaluation's pictures."""
 """Files of a run that go beside the model, where whoever started the job finds them."""
 RENDEZVOUS_PORT = "29400"
 MOST_REASON = 1024
@@ -89,7 +90,10 @@ def train() -> int:
             prepared, notes = (str(Path(scratch, name)) for name in ("data", "launcher"))
             status, reason = Steps(hosts.interface if len(hosts.names) > 1 else "").run(
                 [
-                    [*_module(), "prepare", "--dataset", _dataset(root, hyperparameters), "--out", prepared],
+                    [
+                        *(*_module(), "prepare", "--workload", str(hyperparameters.get("workload", USUAL))),
+                        *("--dataset", _dataset(root, hyperparameters), "--out", prepared),
+                    ],
                     [
                         *_launcher(hyperparameters, hosts),
                         "--log-dir",
@@ -159,9 +163,6 @@ def _launcher(hyperparameters: Mapping[str, Any], hosts: Hosts) -> list[str]:
 
 
 def _options(hyperparameters: Mapping[str, Any], prepared: str, run_folder: Path) -> list[str]:
-    workload = hyperparameters.get("workload", WORKLOADS[0])
-    if workload not in WORKLOADS:
-        raise WorkloadError(f"workload: {workload!r} is not bundled; use one of: {', '.join(WORKLOADS)}")
     given = [(option, str(hyperparameters[name])) for name, option in OPTIONS.items() if name in hyperparameters]
     command = ["-m", "accelstack_workloads", "train", "--evaluate", "--data", prepared, "--out", str(run_folder)]
     return [*command, *(word for pair in given for word in pair)]
@@ -172,5 +173,6 @@ def _deliver(run_folder: Path, model: Path) -> None:
     model.mkdir(parents=True, exist_ok=True)
     for name in (WEIGHTS, DESCRIPTION):
         shutil.copyfile(run_folder / "model" / name, model / name)
-    for name in RESULTS:
+    pictures = _read(run_folder / "evaluation.json")["pictures"]
+    for name in (*RESULTS, *pictures):
         shutil.copyfile(run_folder / name, model / name)

@@ -10,10 +10,21 @@ import hashlib
 import torch
 from torch.nn import functional
 
+VALIDATION = 10  # one training sample in so many is kept apart where training watches its loss
+
 
 def order(seed: int, epoch: int, pictures: int) -> torch.Tensor:
     """The order of the pictures in an epoch, as indices."""
-    return torch.randperm(pictures, generator=_generator("order", seed, epoch))
+    return torch.randperm(pictures, generator=generator("order", seed, epoch))
+
+
+def validation(seed: int, samples: int, wanted: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices of the samples to train on, and of the tenth that is kept apart from them where that is wanted."""
+    if not wanted:
+        return torch.arange(samples), torch.empty(0, dtype=torch.long)
+    mixed = torch.randperm(samples, generator=generator("validation", seed))
+    apart = max(samples // VALIDATION, 1)
+    return mixed[apart:].sort().values, mixed[:apart]
 
 
 def batch(order: torch.Tensor, step: int, batch_size: int) -> torch.Tensor:
@@ -39,9 +50,9 @@ class Augmentation:
 
     def draw(self, epoch: int, step: int, count: int) -> torch.Tensor:
         """[count, 3]: for each picture of a step, whether to mirror it, and how far down and right to move the view."""
-        generator = _generator("augmentation", self.seed, epoch, step)
+        chance = generator("augmentation", self.seed, epoch, step)
         highest = torch.tensor([2 if self.mirror else 1, 2 * self.reach + 1, 2 * self.reach + 1])
-        return (torch.rand(count, 3, generator=generator) * highest).long()
+        return (torch.rand(count, 3, generator=chance) * highest).long()
 
     def apply(self, images: torch.Tensor, choices: torch.Tensor) -> torch.Tensor:
         """The pictures [batch, channels, height, width] altered by their choices [batch, 3]."""
@@ -56,6 +67,7 @@ class Augmentation:
         return padded.permute(0, 2, 3, 1)[pictures, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def _generator(purpose: str, *position: int) -> torch.Generator:
+def generator(purpose: str, *position: int) -> torch.Generator:
+    """What draws chance for a purpose at a position of a run: the same wherever and whenever it is asked."""
     digest = hashlib.sha256(f"{purpose} {' '.join(map(str, position))}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))

@@ -9,6 +9,8 @@ from typing import Any
 
 from accelstack_workloads.errors import WorkloadError
 
+SCHEDULES = ("one-cycle", "cosine", "constant")
+PRECISIONS = ("float32", "bfloat16", "auto")
 LARGEST_SEED = 2**63 - 1
 
 
@@ -18,11 +20,17 @@ class Settings:
 
     Attributes:
         data: digest of the prepared dataset.
-        epochs: passes over the training pictures.
-        batch_size: pictures per step, over all processes together.
+        epochs: passes over the training samples.
+        batch_size: samples per step, over all processes together.
         learning_rate: the highest value of the schedule.
-        seed: of the first weights, the order of the pictures and their augmentation.
-        architecture: a name in `models.ARCHITECTURES`.
+        seed: of the first weights, the order of the samples and how they are altered.
+        architecture: one of the workload's networks.
+        schedule: of the learning rate: one of `SCHEDULES`.
+        precision: that the network computes in: one of `PRECISIONS`.
+        accumulate: parts that each process's share of a batch is computed in, one after the other.
+        clip: greatest norm of the gradients of all weights together; 0 leaves them as they are.
+        patience: epochs that may pass without a lower loss on a tenth of the training samples, which is then kept
+            apart; 0 trains on all of them, and to the end.
 
     Raises:
         WorkloadError: a value breaks its rule.
@@ -33,10 +41,15 @@ class Settings:
     batch_size: int
     learning_rate: float
     seed: int
-    architecture: str = "cnn"
+    architecture: str
+    schedule: str = "one-cycle"
+    precision: str = "float32"
+    accumulate: int = 1
+    clip: float = 0.0
+    patience: int = 0
 
     def __post_init__(self) -> None:
-        for option in ("epochs", "batch_size"):
+        for option in ("epochs", "batch_size", "accumulate"):
             if getattr(self, option) < 1:
                 raise WorkloadError(f"{flag(option)}: {getattr(self, option)} is not above 0; give 1 or more")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
@@ -45,6 +58,16 @@ class Settings:
             )
         if not 0 <= self.seed <= LARGEST_SEED:
             raise WorkloadError(f"--seed: {self.seed} is not within 0..2^63-1; give a whole number from 0")
+
+        for option, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, option) not in known:
+                raise WorkloadError(
+                    f"{flag(option)}: {getattr(self, option)!r} is not known; use one of: {', '.join(known)}"
+                )
+        if not (math.isfinite(self.clip) and self.clip >= 0):
+            raise WorkloadError(f"--clip: {self.clip} is not a finite number from 0; give one such as 1, or 0 for none")
+        if self.patience < 0:
+            raise WorkloadError(f"--patience: {self.patience} is below 0; give epochs, or 0 to train to the end")
 
     def check_same(self, other: dict[str, Any], what: Path) -> None:
         """Refuses to go on from `what`, which was made with the settings `other`, where they differ."""

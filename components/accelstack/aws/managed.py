@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pulumi
 
 from accelstack.aws.refusals import refuse
+from accelstack.fingerprint import BUNDLED_DATA
 from accelstack.plan import plan
 from accelstack.plan.findings import Finding, Severity
 from accelstack.plan.machines import Machine
@@ -62,5 +63,5 @@ def refuse_other_storage(path: str, uri: pulumi.Input[str]) -> None:
     if isinstance(uri, str) and not uri.startswith("s3://"):
         reason = f"{uri!r} is not in S3, and SageMaker reads nothing else; give an s3:// URI"
         raise pulumi.InputPropertyError(
-            path, f"{reason} or a bundled dataset (digits)" if path == "dataset" else reason
+            path, f"{reason} or a bundled dataset ({', '.join(BUNDLED_DATA)})" if path == "dataset" else reason
         )

@@ -6,6 +6,7 @@ import pulumi
 from pulumi.dynamic import Resource
 from pulumi_aws import sagemaker
 
+from accelstack import fingerprint
 from accelstack.aws import managed, sagemaker_job_request
 from accelstack.aws.model_group import ModelPackageProvider
 from accelstack.aws.sagemaker_job import OutcomeProvider, SubmissionProvider
@@ -97,8 +98,9 @@ class TrainingJob(pulumi.ComponentResource):
     run_id: pulumi.Output[str]
     """Identity of the run, from its code, data and settings."""
     metrics: pulumi.Output[dict[str, Any]]
-    """`accuracy` on held-out data (0 to 1), `loss`, `seconds`, `images_per_second`, `billable_seconds`, URIs of the
-    `evaluation` and the `confusion` matrix as a picture, and the console's page as `log`."""
+    """The workload's score on held-out data, which `score` names, such as `accuracy` (0 to 1), `loss`, `seconds`,
+    `samples_per_second`, `billable_seconds`, URIs of the `evaluation` and its `pictures`, and the console's page as
+    `log`."""
     model: pulumi.Output[ModelVersion]
     """The model version that came of the run."""
     group: pulumi.Output[str]
@@ -107,7 +109,7 @@ class TrainingJob(pulumi.ComponentResource):
     """ARN of the version's model package."""
 
     def __init__(self, name: str, args: SageMakerTrainingJobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        settings = job_settings(args)
+        settings, model = job_settings(args), training.settled(args)["model"]
         super().__init__("accelstack:index:AwsTrainingJob", name, None, opts)
         owner = sagemaker_job_request.dashed(f"{pulumi.get_project()}-{pulumi.get_stack()}")
         image, region = args.get("image", ""), args["region"]
@@ -118,28 +120,28 @@ class TrainingJob(pulumi.ComponentResource):
         protect = args.get("protect", True)
         group = sagemaker.ModelPackageGroup(
             name,
-            model_package_group_name=sagemaker_job_request.fitting(f"{owner}-{name}-{args['model']}"),
-            model_package_group_description=f"Versions of the model {args['model']} that {name} trains",
+            model_package_group_name=sagemaker_job_request.fitting(f"{owner}-{name}-{model}"),
+            model_package_group_description=f"Versions of the model {model} that {name} trains",
             region=region,
             opts=pulumi.ResourceOptions(parent=self, protect=protect),
         )
         package = _ModelPackage(
             name,
             {
-                "name": args["model"],
+                "name": model,
                 "group": group.model_package_group_name,
                 "region": region,
                 "image": image,
                 "instance_type": settings["instance_type"],
                 "digest": outcome.digest,
                 "uri": outcome.uri,
-                "accuracy": outcome.metrics.apply(lambda metrics: metrics["accuracy"]),
+                "score": outcome.metrics.apply(lambda metrics: {metrics["score"]: metrics[metrics["score"]]}),
             },
             pulumi.ResourceOptions(parent=self, protect=protect),
         )
         self.run_id = submission.run_id
         self.metrics = outcome.metrics
-        version = {"name": args["model"], "version": package.version, "digest": outcome.digest, "uri": outcome.uri}
+        version = {"name": model, "version": package.version, "digest": outcome.digest, "uri": outcome.uri}
         self.model = cast(pulumi.Output[ModelVersion], pulumi.Output.all(**version))
         self.group = group.model_package_group_name
         self.package_arn = package.package_arn
@@ -160,22 +162,23 @@ def job_settings(args: SageMakerTrainingJobArgs) -> dict[str, Any]:
     Raises:
         pulumi.InputPropertyError: an arg breaks its rule.
     """
-    for path, reason in training.problems(cast(dict[str, Any], args)).items():
+    settled = training.settled(args)
+    for path, reason in training.problems(settled).items():
         raise pulumi.InputPropertyError(path, reason)
     nodes, capacity, hours = args.get("nodes", 1), args.get("capacity", "on_demand"), args.get("max_hours", USUAL_HOURS)
     machine, instance_type = managed.machine(args["region"], args["accelerator"], nodes, capacity, "training")
-    if reason := training.uneven_batch(args["batch_size"], nodes * machine.per_node):
+    if reason := training.uneven_batch(settled["batch_size"], nodes * machine.per_node):
         raise pulumi.InputPropertyError("batch_size", reason)
     if not 0 < hours <= LONGEST_HOURS:
         raise pulumi.InputPropertyError("max_hours", f"is {hours}; it must be above 0 and at most {LONGEST_HOURS}")
     managed.refuse_other_storage("store", args["store"])
-    if args["dataset"] not in sagemaker_job_request.BUNDLED:
-        managed.refuse_other_storage("dataset", args["dataset"])
+    if settled["dataset"] not in fingerprint.BUNDLED_DATA:
+        managed.refuse_other_storage("dataset", settled["dataset"])
     managed.refuse_half_a_network(args)
     if "image" in args:
         managed.refuse_foreign_image(args["image"])
     return {
-        **{key: args[key] for key in ("workload", "dataset", "epochs", "batch_size", "learning_rate", "seed")},
+        **{key: settled[key] for key in ("workload", "dataset", "epochs", "batch_size", "learning_rate", "seed")},
         "store": args["store"],
         "processes": machine.per_node,
         "nodes": nodes,

@@ -7,7 +7,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, UpdateResult
 from accelstack.aws.sagemaker_job_cloud import Cloud, SageMakerProvider
 from accelstack.dynamic import changed
 
-JSON, PICTURES = "application/json", ["image/png", "image/jpeg"]
+JSON, SAMPLES = "application/json", ["image/png", "image/jpeg", "text/csv", "text/plain", "audio/wav"]
 DIGEST = "digest"
 """Customer metadata that tells which content a version is."""
 
@@ -55,10 +55,13 @@ def request(props: dict[str, Any], image: str) -> dict[str, Any]:
     return {
         "ModelPackageGroupName": props["group"],
         "ModelApprovalStatus": "PendingManualApproval",
-        "CustomerMetadataProperties": {DIGEST: props["digest"], "accuracy": str(props["accuracy"])},
+        "CustomerMetadataProperties": {
+            DIGEST: props["digest"],
+            **{name: str(value) for name, value in props["score"].items()},
+        },
         "InferenceSpecification": {
             "Containers": [{"Image": image, "ModelDataSource": {"S3DataSource": source}}],
-            "SupportedContentTypes": [JSON, *PICTURES],
+            "SupportedContentTypes": [JSON, *SAMPLES],
             "SupportedResponseMIMETypes": [JSON],
         },
     }

@@ -38,8 +38,6 @@ QUIET = 0.01
 """Share of the time so far that passes between two lines of progress: a day's job prints some hundred."""
 TAIL = 15
 """Lines that are shown of a job that failed."""
-REQUIREMENTS = ("fsspec", "numpy", "pillow", "psutil", "safetensors", "scikit-learn", "typer")
-"""What the workloads' training needs besides the torch of AWS's image."""
 
 
 class SubmissionProvider(SageMakerProvider):
@@ -50,7 +48,7 @@ class SubmissionProvider(SageMakerProvider):
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         found = {"code_digest": fingerprint.training_code(), "data_digest": news["dataset"]}
-        if news["dataset"] in words.BUNDLED:
+        if news["dataset"] in fingerprint.BUNDLED_DATA:
             return CheckResult({**news, **found}, [])
         listed = self.cloud(news).objects(news["dataset"])
         problem = "holds no object; give the s3:// URI of a folder with CLASS/PICTURE or {train,test}/CLASS/PICTURE"
@@ -154,13 +152,14 @@ def results(cloud: Cloud, description: dict[str, Any]) -> dict[str, Any] | None:
     if trained is None or evaluation is None:
         return None
     metrics = {
-        "accuracy": evaluation["accuracy"],
+        evaluation["score"]: evaluation[evaluation["score"]],
+        "score": evaluation["score"],
         "loss": trained["metrics"]["loss"],
         "seconds": trained["seconds"],
-        "images_per_second": trained["images_per_second"],
+        "samples_per_second": trained["samples_per_second"],
         "billable_seconds": description.get("BillableTimeInSeconds"),
         "evaluation": f"{uri}/evaluation.json",
-        "confusion": f"{uri}/confusion.png",
+        "pictures": [f"{uri}/{name}" for name in evaluation["pictures"]],
         "log": log_page(cloud, description["TrainingJobName"]),
     }
     return {"uri": uri, "digest": trained["model"]["digest"], "metrics": metrics}
@@ -202,7 +201,7 @@ def _submit(cloud: Cloud, props: dict[str, Any], attempt: int) -> str:
 def _pack(cloud: Cloud, props: dict[str, Any]) -> None:
     """Packs the workloads' source with the SDK, and puts it where the job's channel reads it."""
     utilities: Any = importlib.import_module("sagemaker.core.fw_utils")
-    needed = re.compile(rf"({'|'.join(REQUIREMENTS)})\b(?!.*extra == '(?!workloads))")
+    needed = re.compile(rf"({'|'.join(fingerprint.REQUIREMENTS)})\b(?!.*extra == '(?!workloads))")
     listed = importlib.metadata.requires("accelstack") or []
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, fingerprint.WORKLOADS)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from accelstack.fingerprint import BUNDLED_DATA
+
 SETTINGS = ("workload", "epochs", "batch_size", "learning_rate", "seed", "processes")
 """What the container is told as hyperparameters."""
 IDENTITY = (
@@ -14,13 +16,11 @@ IDENTITY = (
 )
 """What a run's result depends on, and whose it is. How its machines are bought and reached is no part of it."""
 MOST_NAME = 63  # TrainingJobName in SageMaker's model
-BUNDLED = ("digits",)
-"""Datasets that lie in the container."""
 VOLUME_GB = 100
 """Storage of machines that have none of their own; the image, the data and the checkpoints lie on it."""
 WAIT_HOURS = 24
 """How long a spot job may wait for machines, all its interruptions together."""
-METRICS = {"train:loss": r"loss ([0-9.]+)", "train:accuracy": r"accuracy ([0-9.]+)"}
+METRICS = {"train:loss": r"loss ([0-9.]+)", "train:score": r"loss [0-9.]+  \w+ (-?[0-9.]+)"}
 """What SageMaker draws in its console, from the lines that the trainer prints."""
 UNPACK = (
     "tar -xzf /opt/ml/input/data/code/sourcedir.tar.gz -C /tmp && cd /tmp && "
@@ -105,9 +105,9 @@ def request(props: Mapping[str, Any], attempt: int, image: str) -> dict[str, Any
 
 
 def _channels(props: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What SageMaker copies into the container: pictures, and the source where the image lacks it."""
+    """What SageMaker copies into the container: samples, and the source where the image lacks it."""
     places: dict[str, str] = {}
-    if props["dataset"] not in BUNDLED:
+    if props["dataset"] not in BUNDLED_DATA:
         places["dataset"] = props["dataset"].rstrip("/") + "/"
     if not props["image"]:
         places["code"] = code_prefix(props) + "/"

@@ -17,11 +17,9 @@ from accelstack.k8s.pod import Container, labels
 LARGEST = 2**20
 """Bytes that a ConfigMap may hold (https://kubernetes.io/docs/concepts/configuration/configmap/)."""
 EARLIEST = (1980, 1, 1, 0, 0, 0)
-REQUIREMENTS = ("fsspec", "numpy", "pillow", "psutil", "safetensors", "scikit-learn", "typer")
-"""What the workloads need besides the torch of the base image."""
 REGISTRY = ("mlflow",)
 SERVING = (
-    *("grpcio", "httptools", "orjson", "prometheus-client", "python-multipart", "starlette"),
+    *("grpcio", "httptools", "onnxruntime", "orjson", "prometheus-client", "python-multipart", "starlette"),
     *("tritonclient", "uvicorn", "uvloop"),
 )
 """What they need to register a model, and to serve one."""
@@ -78,7 +76,7 @@ def requirements(*uris: str, extra: Iterable[str] = ()) -> list[str]:
         uris: what is read or written: each scheme has a package of its own.
         extra: beside those of every step, such as `REGISTRY` or `SERVING`.
     """
-    names = {*REQUIREMENTS, *extra}
+    names = {*fingerprint.REQUIREMENTS, *extra}
     found = {str(each) for each in map(Requirement, metadata.requires("accelstack") or []) if each.name in names}
     schemes = {uri.partition("://")[0] for uri in uris}
     readers = {package for scheme, package in STORES.items() if scheme in schemes}

@@ -183,9 +183,9 @@ SERVING = (
         about="Answered now or waiting: what autoscaling by queue goes by.",
     ),
     Panel(
-        "Pictures",
+        "Samples",
         "ops",
-        {"{{model}} {{version}}": f"sum by (model, version) (rate(accelstack_inference_pictures_total{_HERE}[5m]))"},
+        {"{{model}} {{version}}": f"sum by (model, version) (rate(accelstack_inference_samples_total{_HERE}[5m]))"},
     ),
     Panel(
         "Copies",

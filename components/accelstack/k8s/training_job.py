@@ -1,5 +1,6 @@
 """A training job on any Kubernetes cluster with JobSet and Kueue, with the args and outputs of every other target."""
 
+from collections.abc import Mapping
 from typing import Any, NotRequired, cast
 
 import pulumi
@@ -10,6 +11,7 @@ from accelstack.k8s import bundle, gang, pod, training_job_manifest
 from accelstack.k8s.gang import Gang, RuntimeArgs
 from accelstack.k8s.job_outcome import TrainingOutcome
 from accelstack.k8s.objects import KubernetesObject
+from accelstack.plan import training
 
 RESTARTS = 10
 """A machine that dies is not always told from a program that fails: the others may fail first, waiting for it."""
@@ -75,13 +77,14 @@ class TrainingJob(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: K8sTrainingJobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         pool, runtime = args["pool"], gang.refuse_runtime(args, args["pool"])
-        for path, reason in training_job_manifest.problems(args).items():
+        settled = training.settled(args)
+        for path, reason in training_job_manifest.problems(settled).items():
             raise pulumi.InputPropertyError(path, reason)
         super().__init__("accelstack:index:K8sTrainingJob", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         nodes = args.get("nodes", pool["nodes"])
         access: StoreAccess = args.get("store_access", {"uri": args["store"], "environment": {}})
-        self.run_id = pulumi.Output.all(**_identity(name, args, runtime, nodes)).apply(training_job_manifest.run_id)
+        self.run_id = pulumi.Output.all(**_identity(name, settled, runtime, nodes)).apply(training_job_manifest.run_id)
         short = self.run_id.apply(lambda run: run[: training_job_manifest.SHORT])
         called = pulumi.Output.concat(gang.fitting(name), "-", short)
         environment, secrets, volumes, mounts = pod.store_parts(access)
@@ -97,7 +100,7 @@ class TrainingJob(pulumi.ComponentResource):
             "min_nodes": args.get("min_nodes", nodes),
             "runtime": runtime,
             "program": training_job_manifest.program(
-                args, nodes, args.get("min_nodes", nodes), called, self.run_id, access
+                settled, nodes, args.get("min_nodes", nodes), called, self.run_id, access
             ),
             "environment": environment,
             "secrets": secrets,
@@ -112,14 +115,14 @@ class TrainingJob(pulumi.ComponentResource):
         if "base_image" in args:
             code = KubernetesObject(f"{name}-code", bundle.config_map(name, args["namespace"]), child)
             asked["config_map"] = gang.name_of(code)
-            asked["packages"] = _packages(args, access)
+            asked["packages"] = _packages(settled, access)
         job = gang.submit(self, name, asked)
         self.job = job.id
-        self.metrics, self.model = self._outcome(name, args, access, called, job)
+        self.metrics, self.model = self._outcome(name, settled, access, called, job)
         self.register_outputs({"run_id": self.run_id, "metrics": self.metrics, "model": self.model, "job": self.job})
 
     def _outcome(
-        self, name: str, args: K8sTrainingJobArgs, access: StoreAccess, called: pulumi.Output[str], job: gang.JobSet
+        self, name: str, args: Mapping[str, Any], access: StoreAccess, called: pulumi.Output[str], job: gang.JobSet
     ) -> tuple[pulumi.Output[dict[str, Any]], pulumi.Output[ModelVersion]]:
         run = pulumi.Output.concat("/runs/", self.run_id)
         if not args.get("wait_minutes", 0):
@@ -138,7 +141,7 @@ class TrainingJob(pulumi.ComponentResource):
         return outcome.metrics, cast(pulumi.Output[ModelVersion], outcome.model)
 
 
-def _identity(name: str, args: K8sTrainingJobArgs, runtime: RuntimeArgs, nodes: int) -> dict[str, Any]:
+def _identity(name: str, args: Mapping[str, Any], runtime: RuntimeArgs, nodes: int) -> dict[str, Any]:
     """What a run's result depends on, and whose it is. Where it waits and what it may do is no part of it."""
     pool = args["pool"]
     code = {} if "image" in runtime else {"code": fingerprint.training_code()}
@@ -158,7 +161,7 @@ def _identity(name: str, args: K8sTrainingJobArgs, runtime: RuntimeArgs, nodes: 
     }
 
 
-def _packages(args: K8sTrainingJobArgs, access: StoreAccess) -> list[str]:
+def _packages(args: Mapping[str, Any], access: StoreAccess) -> list[str]:
     """What a base image may lack. A URI that is not known yet is taken for one of S3, which most stores speak."""
     uris = [each if isinstance(each, str) else "s3://" for each in (access["uri"], args["dataset"])]
     return bundle.requirements(*uris, extra=bundle.REGISTRY if "registry" in args else ())

@@ -42,6 +42,7 @@ def program(
         store: as pods see it.
     """
     options: dict[str, pulumi.Input[str]] = {
+        "--workload": args["workload"],
         "--dataset": args["dataset"],
         "--epochs": str(args["epochs"]),
         "--batch-size": str(args["batch_size"]),

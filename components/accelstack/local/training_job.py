@@ -91,19 +91,19 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
     ranks = int(props["processes"])
     finished = results(run)
     if finished is None:
-        steps.run(["prepare", "--dataset", props["dataset"], "--out", str(data)], log)
+        steps.run(["prepare", "--workload", props["workload"], "--dataset", props["dataset"], "--out", str(data)], log)
         _train(props, run, data, log, ranks)
         finished = results(run)
         if finished is None:
             raise UserError(f"the run in {run} ended without results; its log {log} says more")
     trained, evaluation = finished
     metrics = {
-        "accuracy": evaluation["accuracy"],
+        evaluation["score"]: evaluation[evaluation["score"]],
         "loss": trained["metrics"]["loss"],
         "seconds": trained["seconds"],
-        "images_per_second": trained["images_per_second"],
+        "samples_per_second": trained["samples_per_second"],
         "evaluation": str(run / "evaluation.json"),
-        "confusion": str(run / "confusion.png"),
+        "pictures": [str(run / name) for name in evaluation["pictures"]],
         "log": str(log),
     }
     return {**props, "run_id": run_id, "run_folder": str(run), "metrics": metrics}
@@ -154,27 +154,28 @@ class TrainingJob(pulumi.ComponentResource):
     run_id: pulumi.Output[str]
     """Identity of the run, from its code, data and settings."""
     metrics: pulumi.Output[dict[str, Any]]
-    """`accuracy` on held-out data (0 to 1), `loss`, `seconds`, `images_per_second`, and the paths of
-    the `evaluation`, the `confusion` matrix as a picture and the `log`."""
+    """The workload's score on held-out data, such as `accuracy` (0 to 1), `loss`, `seconds`, `samples_per_second`, and
+    the paths of the `evaluation`, its `pictures` and the `log`."""
     model: pulumi.Output[ModelVersion]
     """The model version that came of the run."""
 
     def __init__(self, name: str, args: LocalTrainingJobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        for path, reason in training.problems(cast(dict[str, Any], args)).items():
+        asked = training.settled(args)
+        for path, reason in training.problems(asked).items():
             raise pulumi.InputPropertyError(path, reason)
         super().__init__("accelstack:index:LocalTrainingJob", name, None, opts)
-        props = {key: value for key, value in args.items() if key != "model"}
+        props = {key: value for key, value in asked.items() if key != "model"}
         digests = dict.fromkeys(["data_listing", "data_digest", "code_digest"])
         run = _TrainingRun(
             name,
             {**props, **digests, "name": name},
             child_of(self),
         )
-        version = ModelVersionResource(name, args["model"], run.run_folder, args["store"], child_of(self))
+        version = ModelVersionResource(name, asked["model"], run.run_folder, args["store"], child_of(self))
         self.run_id = run.run_id
         self.metrics = run.metrics
         self.model = cast(
             pulumi.Output[ModelVersion],
-            pulumi.Output.all(name=args["model"], version=version.version, digest=version.digest, uri=version.uri),
+            pulumi.Output.all(name=asked["model"], version=version.version, digest=version.digest, uri=version.uri),
         )
         self.register_outputs({"run_id": self.run_id, "metrics": self.metrics, "model": self.model})

@@ -2,25 +2,61 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 LARGEST = 2**53  # the engine carries numbers as doubles
-WORKLOADS = ("vision",)
 MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
+@dataclass(frozen=True)
+class Usual:
+    """What a bundled workload trains on and by where nothing else is asked for, as its own command line has it."""
+
+    dataset: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
+WORKLOADS = {
+    "vision": Usual("digits", 20, 64, 0.005),
+    "tabular": Usual("breast-cancer", 20, 32, 0.005),
+    "speech": Usual(
+        "zip://free-spoken-digit-dataset-1.0.10/recordings::simplecache::"
+        "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip",
+        20,
+        32,
+        0.003,
+    ),
+    "text": Usual("python-topics", 10, 16, 0.003),
+}
+
+
+def settled(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The args of a training job, with what is usual for its workload where they leave it out.
+
+    Those of a workload that is not bundled stay as they are, for `problems` to name.
+    """
+    name = args["workload"]
+    usual = {**asdict(WORKLOADS[name]), "seed": 0, "model": name} if name in WORKLOADS else {}
+    return {**usual, **args}
+
+
 def problems(args: Mapping[str, Any]) -> dict[str, str]:
-    """Every setting of a training job that breaks its rule, with the reason and the fix; empty when all is well."""
-    found: dict[str, str] = {}
+    """Every setting of a settled job that breaks its rule, with the reason and the fix; empty when all is well."""
     if args["workload"] not in WORKLOADS:
-        found["workload"] = f"{args['workload']!r} is no bundled workload; use one of: {', '.join(WORKLOADS)}"
+        return {"workload": f"{args['workload']!r} is no bundled workload; use one of: {', '.join(WORKLOADS)}"}
+    found: dict[str, str] = {}
     for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
         if not least <= args[name] <= LARGEST:
             found[name] = f"is {args[name]}; it must be {least} or more, and at most 2^53"
     if not 0 < args["learning_rate"] <= 10:
         found["learning_rate"] = f"is {args['learning_rate']}; it must be above 0 and at most 10"
     if not args["dataset"]:
-        found["dataset"] = "is empty; name a bundled dataset (digits) or the URI of a folder"
+        found["dataset"] = (
+            f"is empty; leave it out for {WORKLOADS[args['workload']].dataset}, or give the URI of your own"
+        )
     if not MODEL_NAME.fullmatch(args["model"]):
         found["model"] = (
             f"{args['model']!r} is no model name; use 1 to 63 of a-z, 0-9, '.', '_', '-', first and last a-z or 0-9"

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from accelstack_workloads.datasets import DIGITS, held_out
+from accelstack_workloads.datasets import held_out
+from accelstack_workloads.datasets.pictures import DIGITS, prepared
 from accelstack_workloads.datasets.prepared import Prepared
 from accelstack_workloads.errors import WorkloadError
 
@@ -26,7 +27,8 @@ def read() -> Prepared:
     for label in range(10):
         test[[int(name) for name in held_out(map(str, np.flatnonzero(labels == label)))]] = True
     classes = [str(label) for label in range(10)]
-    return Prepared(DIGITS, DIGITS, classes, images[~test], labels[~test], images[test], labels[test])
+    parts = [{"images": images[part], "labels": labels[part]} for part in (~test, test)]
+    return prepared(DIGITS, DIGITS, classes, *parts)
 
 
 def _table() -> np.ndarray:

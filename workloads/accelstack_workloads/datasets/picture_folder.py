@@ -9,16 +9,17 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import fsspec
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from accelstack_workloads.datasets import held_out
+from accelstack_workloads.datasets.files import Listing, listing, open_folder, reason
+from accelstack_workloads.datasets.pictures import prepared
 from accelstack_workloads.datasets.pixels import GREY_MODES, to_pixels
 from accelstack_workloads.datasets.prepared import Prepared
 from accelstack_workloads.errors import WorkloadError
@@ -33,7 +34,6 @@ BLOCK = 256  # pictures per task of a thread
 NAMED = 5  # broken pictures named in the error
 EXIF_ORIENTATION = 0x0112
 
-Listing = dict[tuple[str, ...], str]  # the parts of a path below a folder -> the path
 Classes = dict[str, dict[str, str]]  # class -> name of a picture in the class folder -> its path
 Result = TypeVar("Result")
 
@@ -47,8 +47,8 @@ def read(uri: str) -> Prepared:
     Raises:
         WorkloadError: a rule of the layout is broken, or a picture is.
     """
-    fs, root = _open(uri)
-    splits = _splits(uri, _listing(fs, root, uri))
+    fs, root = open_folder(uri)
+    splits = _splits(uri, listing(fs, root, uri))
     classes = sorted(splits["train"])
     paths, labels = {}, {}
     for split, found in splits.items():
@@ -56,66 +56,19 @@ def read(uri: str) -> Prepared:
         paths[split] = [path for path, _ in samples]
         labels[split] = np.array([label for _, label in samples], dtype=np.int64)
     images = _decode(fs, paths["train"] + paths["test"], uri)
-    train_images, test_images = images[: len(paths["train"])], images[len(paths["train"]) :]
-    return Prepared(uri, KIND, classes, train_images, labels["train"], test_images, labels["test"])
+    count = len(paths["train"])
+    train = {"images": images[:count], "labels": labels["train"]}
+    return prepared(uri, KIND, classes, train, {"images": images[count:], "labels": labels["test"]})
 
 
-def _open(uri: str) -> tuple[Any, str]:
-    try:
-        fs, root = fsspec.core.url_to_fs(uri)
-        kind = fs.info(root)["type"]
-    except FileNotFoundError as error:
-        raise WorkloadError(
-            f"dataset: {uri!r} does not exist; give 'digits', or the path or URI of a picture folder"
-        ) from error
-    except Exception as error:  # each storage library raises its own kinds
-        raise WorkloadError(
-            f"dataset: {uri!r} cannot be opened ({_reason(error)}); check the URI, its credentials, "
-            "and that the fsspec library for it is installed"
-        ) from error
-    if kind != "directory":
-        raise WorkloadError(f"dataset: {uri!r} is not a folder; give the folder that holds the class folders")
-    return fs, root
-
-
-def _listing(fs: Any, root: str, uri: str) -> Listing:
-    """Every file below the root; a folder without anything in it shows as an empty last part."""
-
-    def walk(folder: str, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-        empty = True
-        for entry in fs.ls(folder, detail=True):
-            path: str = entry["name"].rstrip("/")
-            name = path.rsplit("/", 1)[-1]
-            if name.startswith(".") or path == folder.rstrip("/"):
-                continue
-            empty = False
-            if entry["type"] == "directory":
-                yield from walk(path, (*parts, name))
-            elif entry.get("islink") and fs.isdir(path):
-                raise WorkloadError(
-                    f"dataset: {path} is a link to a folder, which is not followed; put the folder there"
-                )
-            elif entry["type"] == "file" or entry.get("islink"):
-                yield (*parts, name), path
-        if empty:
-            yield (*parts, ""), folder
-
-    try:
-        return dict(walk(root, ()))
-    except WorkloadError:
-        raise
-    except Exception as error:  # each storage library raises its own kinds
-        raise WorkloadError(f"dataset: {uri!r} cannot be listed ({_reason(error)}); check its permissions") from error
-
-
-def _splits(uri: str, listing: Listing) -> dict[str, Classes]:
+def _splits(uri: str, paths: Listing) -> dict[str, Classes]:
     """The classes for training and for evaluation, after the rules of the layout were checked."""
-    if not any(_is_picture(parts) for parts in listing):
-        others = [parts[-1] for parts in listing if parts[-1]]
+    if not any(_is_picture(parts) for parts in paths):
+        others = [parts[-1] for parts in paths if parts[-1]]
         found = f"has {len(others)} files, such as {others[0]!r}, but no pictures" if others else "is empty"
         raise WorkloadError(f"dataset: {uri!r} {found}; put pictures ({', '.join(SUFFIXES)}) into one folder per class")
-    if not any(parts[0] in FEWEST and len(parts) > 2 and _is_picture(parts) for parts in listing):
-        whole = _classes(uri, listing, fewest=sum(FEWEST.values()))
+    if not any(parts[0] in FEWEST and len(parts) > 2 and _is_picture(parts) for parts in paths):
+        whole = _classes(uri, paths, fewest=sum(FEWEST.values()))
         test = {name: held_out(pictures) for name, pictures in whole.items()}
         return {
             split: {
@@ -124,7 +77,7 @@ def _splits(uri: str, listing: Listing) -> dict[str, Classes]:
             }
             for split in FEWEST
         }
-    below = {split: {parts[1:]: path for parts, path in listing.items() if parts[0] == split} for split in FEWEST}
+    below = {split: {parts[1:]: path for parts, path in paths.items() if parts[0] == split} for split in FEWEST}
     names = {split: {parts[0] for parts in below[split] if len(parts) > 1} for split in FEWEST}
     for split, other in (("train", "test"), ("test", "train")):
         if not names[split]:
@@ -217,7 +170,7 @@ def _each(
                 with Image.open(io.BytesIO(fs.cat_file(paths[index]))) as image:
                     result = work(index, image)
             except Exception as error:  # Pillow raises many kinds for a damaged file
-                broken.setdefault(paths[index], _reason(error))
+                broken.setdefault(paths[index], _why(error))
             results.append(result)
         return results
 
@@ -234,7 +187,5 @@ def _common_shape(headers: list[tuple[tuple[int, int], bool]]) -> tuple[int, int
     return (1 if all(grey for _, grey in headers) else 3), height, width
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "not a picture"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _why(error: Exception) -> str:
+    return "not a picture" if isinstance(error, Image.UnidentifiedImageError) else reason(error)

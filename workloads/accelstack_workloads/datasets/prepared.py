@@ -1,4 +1,4 @@
-"""A prepared dataset: `data.safetensors` (pictures and labels as arrays) and `manifest.json` (what they are)."""
+"""A prepared dataset: `data.safetensors` (samples as arrays) and `manifest.json` (what they are)."""
 
 from __future__ import annotations
 
@@ -18,64 +18,68 @@ from accelstack_workloads.errors import WorkloadError
 
 DATA = "data.safetensors"
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
+SPLITS = ("train", "test")
+
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Pictures and labels, split for training and evaluation.
+    """Samples, split for training and evaluation.
 
     Attributes:
-        uri: where the pictures came from.
-        kind: `digits` or `picture-folder`.
-        classes: the class names; a label is an index into them.
-        train_images: uint8 [pictures, channels, height, width].
-        train_labels: int64 [pictures].
-        test_images: the held-out pictures, likewise.
-        test_labels: their labels.
+        workload: the bundled workload that they are for.
+        uri: where they came from.
+        kind: how they lay there, such as `picture-folder`.
+        facts: what a model of them takes and gives: classes, sizes, statistics of the training part. JSON alone.
+        train: arrays by name; the workload's dataset module says which, and of what shape.
+        test: the held-out samples, likewise.
+        counts: samples by split, and of each class where there are classes.
     """
 
+    workload: str
     uri: str
     kind: str
-    classes: list[str]
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
+    facts: dict[str, Any]
+    train: Arrays
+    test: Arrays
+    counts: dict[str, Any]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of every picture, in pixels."""
-        return self.train_images.shape[1:]
-
-    @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        names = ("train_images", "train_labels", "test_images", "test_labels")
-        return {name: getattr(self, name) for name in names}
+    def arrays(self) -> Arrays:
+        """All arrays, by the names that the file has for them."""
+        splits = {"train": self.train, "test": self.test}
+        return {f"{split}_{name}": array for split, arrays in splits.items() for name, array in arrays.items()}
 
     @cached_property
     def digest(self) -> str:
-        """`sha256:<hex>` over classes, pictures and labels."""
-        total = hashlib.sha256(json.dumps(self.classes).encode())
-        for name, array in self.arrays.items():
+        """`sha256:<hex>` over the workload, the facts and the samples."""
+        total = hashlib.sha256(json.dumps([self.workload, self.facts], sort_keys=True).encode())
+        for name, array in sorted(self.arrays.items()):
             total.update(f"{name} {array.dtype} {array.shape}\n".encode())
             total.update(np.ascontiguousarray(array).data)
         return f"sha256:{total.hexdigest()}"
 
+    @property
+    def summary(self) -> str:
+        """How much there is, for people."""
+        train, test = (sum(of.values()) if isinstance(of, dict) else of for of in map(self.counts.get, SPLITS))
+        parts = [f"{train} samples to train on", f"{test} held out"]
+        parts += [f"{len(self.facts['classes'])} classes"] if "classes" in self.facts else []
+        parts += [f"{len(self.facts['columns'])} columns"] if "columns" in self.facts else []
+        parts += ["x".join(map(str, self.facts["shape"]))] if "shape" in self.facts else []
+        return ", ".join(parts)
+
     def manifest(self) -> dict[str, Any]:
-        """What `manifest.json` holds; mean and std are per channel over the training pictures, of values in 0..1."""
-        mean, std = _channel_statistics(self.train_images)
-        splits = {"train": self.train_labels, "test": self.test_labels}
-        counts = {split: np.bincount(labels, minlength=len(self.classes)).tolist() for split, labels in splits.items()}
+        """What `manifest.json` holds."""
         return {
             "format": FORMAT,
+            "workload": self.workload,
             "uri": self.uri,
             "kind": self.kind,
-            "classes": self.classes,
-            "counts": {split: dict(zip(self.classes, numbers, strict=True)) for split, numbers in counts.items()},
-            "shape": list(self.shape),
-            "mean": mean,
-            "std": std,
+            "facts": self.facts,
+            "counts": self.counts,
             "digest": self.digest,
         }
 
@@ -98,7 +102,7 @@ def save(data: Prepared, folder: Path) -> bool:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a prepared dataset, without its pictures.
+    """The manifest of a prepared dataset, without its samples.
 
     Raises:
         WorkloadError: it is missing, damaged or of another format.
@@ -122,23 +126,16 @@ def load(folder: Path) -> Prepared:
     """
     manifest = read_manifest(folder)
     try:
-        data = Prepared(manifest["uri"], manifest["kind"], manifest["classes"], **load_file(folder / DATA))
+        arrays = load_file(folder / DATA)
+        split = {
+            split: {name.removeprefix(f"{split}_"): arrays[name] for name in arrays if name.startswith(f"{split}_")}
+            for split in SPLITS
+        }
+        about = {name: manifest[name] for name in ("workload", "uri", "kind", "facts", "counts")}
+        data = Prepared(**about, train=split["train"], test=split["test"])
         intact = data.digest == manifest["digest"]
     except (OSError, SafetensorError, TypeError, KeyError) as error:
         raise WorkloadError(f"data: {folder / DATA} cannot be read ({error}); prepare it again") from error
     if not intact:
         raise WorkloadError(f"data: {folder / DATA} does not match the digest in {MANIFEST}; prepare it again")
     return data
-
-
-def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation per channel, in 0..1, from exact histograms: no float copy of the pictures."""
-    values = np.arange(256) / 255
-    means, stds = [], []
-    for channel in range(images.shape[1]):
-        weights = sum(np.bincount(part[:, channel].ravel(), minlength=256) for part in np.array_split(images, 64))
-        mean = float(np.average(values, weights=weights))
-        variance = float(np.average((values - mean) ** 2, weights=weights))
-        means.append(round(mean, 6))
-        stds.append(round(max(variance**0.5, 1 / 255), 6))  # a channel of one value must not divide by zero
-    return means, stds

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
 from http import HTTPStatus
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from accelstack_workloads.serve.form import Form
 from accelstack_workloads.serve.json_codec import too_large
 from accelstack_workloads.serve.protocol import RequestError
 
@@ -23,16 +25,27 @@ async def read_body(request: Request, limit: int) -> bytes:
         return b"".join([chunk async for chunk in _chunks(request, limit)])
 
 
-async def read_picture(request: Request, limit: int) -> bytes:
-    """The bytes of a picture file, sent as the body itself or as the field `file` of a form."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind.startswith("image/"):
-        return await read_body(request, limit)
-    if kind != "multipart/form-data":
+def media_type(request: Request) -> str:
+    """What a request says that its body is, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def is_for(form: Form, kind: str) -> bool:
+    """Whether people send a body of that type to the form."""
+    return kind == "multipart/form-data" or any(fnmatchcase(kind, taken) for taken in form.media_types)
+
+
+async def read_sample(request: Request, wanted: Form) -> bytes:
+    """What people send to a form, as the body itself or as the field `file` of a form of HTML."""
+    kind, limit = media_type(request), wanted.largest
+    if not is_for(wanted, kind):
         raise RequestError(
-            f"Content-Type: {kind[:80]!r} is not a picture; send image/* or a form with the field 'file'",
+            f"Content-Type: {kind[:80]!r} is not {wanted.noun}; send {', '.join(wanted.media_types)} or a form with "
+            "the field 'file'",
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         )
+    if kind != "multipart/form-data":
+        return await read_body(request, limit)
     parser = MultiPartParser(request.headers, _chunks(request, limit), max_files=1, max_fields=8)
     try:
         async with _in_time():
@@ -43,7 +56,7 @@ async def read_picture(request: Request, limit: int) -> bytes:
     try:
         file = form.get("file")
         if not isinstance(file, UploadFile):
-            raise RequestError("file: is missing from the form; send the picture as a file in the field 'file'")
+            raise RequestError("file: is missing from the form; send it as a file in the field 'file'")
         return await file.read()
     finally:
         await form.close()

@@ -12,12 +12,10 @@ import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from accelstack_workloads.serve.protocol import (
-    DATATYPE,
-    INPUT,
     MAX_BODY_BYTES,
-    OUTPUT,
     PLATFORM,
     SERVER,
+    Place,
     RequestError,
     TensorHeader,
     check_extensions,
@@ -26,6 +24,7 @@ from accelstack_workloads.serve.protocol import (
     to_bytes,
 )
 from accelstack_workloads.serve.service import Service
+from accelstack_workloads.tensors import TensorSpec
 
 messages: Any = service_pb2  # its classes are made at run time, unseen by type checkers
 
@@ -33,7 +32,9 @@ _CODES = {
     HTTPStatus.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     HTTPStatus.SERVICE_UNAVAILABLE: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-# What a message may weigh beyond its tensor, as over REST the headers come on top of the body.
+# Fields of typed contents, by datatype.
+_FIELDS = {"FP32": "fp32_contents", "INT64": "int64_contents"}
+# What a message may weigh beyond its tensors, as over REST the headers come on top of the body.
 _ENVELOPE_BYTES = 64 * 2**10
 
 _log = logging.getLogger(__name__)
@@ -73,13 +74,12 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         await self._check_model(request, context)
-        tensor = messages.ModelMetadataResponse.TensorMetadata
         return messages.ModelMetadataResponse(
             name=self._model.name,
             versions=[self._model.version],
             platform=PLATFORM,
-            inputs=[tensor(name=INPUT, datatype=DATATYPE, shape=self._model.input_shape)],
-            outputs=[tensor(name=OUTPUT, datatype=DATATYPE, shape=self._model.output_shape)],
+            inputs=[*map(_metadata, self._model.inputs)],
+            outputs=[*map(_metadata, self._model.outputs)],
         )
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -105,37 +105,52 @@ class InferenceService(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     async def _infer(self, request: Any) -> Any:
         self._model.check_model(request.model_name, request.model_version)
-        shape = self._model.check_inputs([TensorHeader(i.name, i.datatype, i.shape) for i in request.inputs])
-        self._model.check_outputs([output.name for output in request.outputs])
-        for path, item in (("inputs[0]", request.inputs[0]), *(("outputs[0]", output) for output in request.outputs)):
-            check_extensions(item.parameters, f"{path}.parameters")
-        probabilities = await self._service.predictor.predict(_pictures(request, shape))
-        self._service.metrics.classified("grpc", len(probabilities))
+        places = self._model.check_inputs([TensorHeader(i.name, i.datatype, i.shape) for i in request.inputs])
+        outputs = self._model.check_outputs([output.name for output in request.outputs])
+        for kind, items in (("inputs", request.inputs), ("outputs", request.outputs)):
+            for index, item in enumerate(items):
+                check_extensions(item.parameters, f"{kind}[{index}].parameters")
+        arrays = await self._service.predictor.predict({p.spec.name: _values(request, p) for p in places})
+        self._service.metrics.count("grpc", places[0].shape[0])
 
         answer = messages.ModelInferResponse(
             model_name=self._model.name, model_version=self._model.version, id=request.id
         )
-        output = answer.outputs.add(name=OUTPUT, datatype=DATATYPE, shape=probabilities.shape)
-        # The answer comes in the form of the question: a client that sent typed contents need not know of raw ones.
-        if request.raw_input_contents:
-            answer.raw_output_contents.append(to_bytes(probabilities))
-        else:
-            output.contents.fp32_contents.extend(probabilities.ravel().tolist())
+        for spec in outputs:
+            array = arrays[spec.name]
+            output = answer.outputs.add(name=spec.name, datatype=spec.datatype, shape=array.shape)
+            # The answer comes in the form of the question: a client that sent typed contents need not know of raw ones.
+            if request.raw_input_contents:
+                answer.raw_output_contents.append(to_bytes(array, spec))
+            else:
+                getattr(output.contents, _FIELDS[spec.datatype]).extend(array.ravel().tolist())
         return answer
 
 
-def _pictures(request: Any, shape: tuple[int, ...]) -> np.ndarray:
-    raw, contents = request.raw_input_contents, request.inputs[0].contents
+def _metadata(spec: TensorSpec) -> Any:
+    return messages.ModelMetadataResponse.TensorMetadata(
+        name=spec.name, datatype=spec.datatype, shape=[-1, *spec.shape]
+    )
+
+
+def _values(request: Any, place: Place) -> np.ndarray:
+    raw, contents = request.raw_input_contents, request.inputs[place.index].contents
     filled = [field.name for field, _ in contents.ListFields()]
     if raw:
-        if len(raw) > 1:
-            raise RequestError(f"raw_input_contents: has {len(raw)} entries for 1 input; send one per input")
+        if len(raw) != len(request.inputs):
+            count = len(request.inputs)
+            raise RequestError(
+                f"raw_input_contents: has {len(raw)} entries for {count} input{'s' * (count > 1)}; send one per input"
+            )
         if filled:
-            raise RequestError(f"inputs[0].contents: {filled[0]} comes on top of raw_input_contents; send one of them")
-        return from_bytes(raw[0], shape)
-    if filled and filled != ["fp32_contents"]:
-        raise RequestError(f"inputs[0].contents: {', '.join(filled)} is not for {DATATYPE}; use fp32_contents")
-    return from_values(contents.fp32_contents, shape)
+            raise RequestError(
+                f"{place.path}.contents: {filled[0]} comes on top of raw_input_contents; send one of them"
+            )
+        return from_bytes(raw[place.index], place)
+    field = _FIELDS[place.spec.datatype]
+    if filled and filled != [field]:
+        raise RequestError(f"{place.path}.contents: {', '.join(filled)} is not for {place.spec.datatype}; use {field}")
+    return from_values(getattr(contents, field), place)
 
 
 def _code(error: RequestError) -> grpc.StatusCode:

@@ -16,10 +16,9 @@ import numpy as np
 import orjson
 
 from accelstack_workloads.serve.protocol import (
-    DATATYPE,
     MAX_BODY_BYTES,
-    OUTPUT,
     ModelInterface,
+    Place,
     RequestError,
     TensorHeader,
     check_extensions,
@@ -27,6 +26,7 @@ from accelstack_workloads.serve.protocol import (
     from_values,
     to_bytes,
 )
+from accelstack_workloads.tensors import Arrays, TensorSpec
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 # What SageMaker passes through instead of that header
@@ -42,14 +42,14 @@ class InferRequest:
     """A request that passed every check.
 
     Attributes:
-        images: FP32 [batch, channels, height, width].
+        inputs: what the model takes, by name.
         id: to be echoed, or None.
-        binary_output: whether the answer's values are binary.
+        outputs: what is asked for, and whether its values are to be binary.
     """
 
-    images: np.ndarray
+    inputs: Arrays
     id: str | None
-    binary_output: bool
+    outputs: list[tuple[TensorSpec, bool]]
 
 
 def decompress(body: bytes, encoding: str) -> bytes:
@@ -111,25 +111,34 @@ def decode(body: bytes, length: str | None, model: ModelInterface) -> InferReque
         raise RequestError(f"id: must be a string, not {_kind(request_id)}; quote it or leave it out")
     inputs = [_object(item, f"inputs[{i}]") for i, item in enumerate(_list(request.get("inputs"), "inputs"))]
     headers = [_tensor_header(item, f"inputs[{i}]") for i, item in enumerate(inputs)]
-    shape = model.check_inputs(headers)
-    binary_output = _binary_output(request, model)
-    return InferRequest(_values(inputs[0], binary, shape), request_id, binary_output)
+    places = model.check_inputs(headers)
+    outputs = _outputs(request, model)
+    parts = _binary_parts(inputs, binary)
+    arrays = {place.spec.name: _values(inputs[place.index], parts[place.index], place) for place in places}
+    return InferRequest(arrays, request_id, outputs)
 
 
-def encode(probabilities: np.ndarray, request: InferRequest, model: ModelInterface) -> tuple[bytes, dict[str, str]]:
+def encode(arrays: Arrays, request: InferRequest, model: ModelInterface) -> tuple[bytes, dict[str, str]]:
     """Body and headers of the answer."""
-    output: dict[str, Any] = {"name": OUTPUT, "datatype": DATATYPE, "shape": list(probabilities.shape)}
     answer: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
     if request.id is not None:
         answer["id"] = request.id
-    answer["outputs"] = [output]
-    if not request.binary_output:
-        output["data"] = probabilities.ravel()
-        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), {"Content-Type": "application/json"}
-    values = to_bytes(probabilities)
-    output["parameters"] = {"binary_data_size": len(values)}
-    head = orjson.dumps(answer)
-    return head + values, {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
+    answer["outputs"] = []
+    tail = b""
+    for spec, binary in request.outputs:
+        array = arrays[spec.name]
+        output: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": list(array.shape)}
+        if binary:
+            values = to_bytes(array, spec)
+            output["parameters"] = {"binary_data_size": len(values)}
+            tail += values
+        else:
+            output["data"] = array.ravel()
+        answer["outputs"].append(output)
+    head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not any(binary for _, binary in request.outputs):
+        return head, {"Content-Type": "application/json"}
+    return head + tail, {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
 
 
 def _header_length(value: str | None, size: int) -> int:
@@ -150,56 +159,85 @@ def _parse(content: memoryview) -> Any:
         raise RequestError(f"body: is not JSON ({error}); NaN and Infinity are no JSON either") from error
 
 
-def _binary_output(request: dict[str, Any], model: ModelInterface) -> bool:
+def _outputs(request: dict[str, Any], model: ModelInterface) -> list[tuple[TensorSpec, bool]]:
     parameters = _object(request.get("parameters", {}), "parameters")
-    binary = _flag(parameters, "binary_data_output", "parameters", default=False)
+    usual = _flag(parameters, "binary_data_output", "parameters", default=False)
     wanted = [_object(item, f"outputs[{i}]") for i, item in enumerate(_list(request.get("outputs", []), "outputs"))]
-    model.check_outputs([_text(item, "name", f"outputs[{i}]") for i, item in enumerate(wanted)])
+    specs = model.check_outputs([_text(item, "name", f"outputs[{i}]") for i, item in enumerate(wanted)])
+    if not wanted:
+        return [(spec, usual) for spec in specs]
+    binary = []
     for index, item in enumerate(wanted):
         path = f"outputs[{index}].parameters"
         own = _object(item.get("parameters", {}), path)
         check_extensions(own, path)
-        binary = _flag(own, "binary_data", path, default=binary)
-    return binary
+        binary.append(_flag(own, "binary_data", path, default=usual))
+    return [*zip(specs, binary, strict=True)]
+
+
+def _binary_parts(inputs: list[dict[str, Any]], binary: memoryview) -> list[memoryview | None]:
+    """What follows the JSON part, shared out to the inputs that have their values there, in their order."""
+    parts: list[memoryview | None] = []
+    start, sized = 0, False
+    for index, item in enumerate(inputs):
+        path = f"inputs[{index}].parameters"
+        parameters = _object(item.get("parameters", {}), path)
+        check_extensions(parameters, path)
+        size = parameters.get("binary_data_size")
+        if size is None:
+            parts.append(None)
+            continue
+        if type(size) is not int or not 0 <= size <= len(binary) - start:
+            raise _unequal(path, size, len(binary) - start)
+        parts.append(binary[start : start + size])
+        start, sized = start + size, True
+    if start < len(binary):
+        if sized:
+            raise _unequal(f"inputs[{len(inputs) - 1}].parameters", start, len(binary))
+        raise RequestError(
+            f"body: {len(binary)} bytes follow the JSON part, but inputs[0].parameters has no binary_data_size; "
+            "add it or send data as JSON"
+        )
+    return parts
+
+
+def _unequal(path: str, size: object, left: int) -> RequestError:
+    return RequestError(
+        f"{path}.binary_data_size: is {size!r:.40}, but {left} bytes follow the JSON part; "
+        "what the inputs have together must be what follows"
+    )
 
 
 def _tensor_header(item: dict[str, Any], path: str) -> TensorHeader:
     shape = _list(item.get("shape"), f"{path}.shape")
     if not all(type(size) is int for size in shape):
-        raise RequestError(f"{path}.shape: must hold whole numbers; write it as [batch, channels, height, width]")
+        raise RequestError(f"{path}.shape: must hold whole numbers; the batch first")
     return TensorHeader(_text(item, "name", path), _text(item, "datatype", path), shape)
 
 
-def _values(item: dict[str, Any], binary: memoryview, shape: tuple[int, ...]) -> np.ndarray:
-    parameters = _object(item.get("parameters", {}), "inputs[0].parameters")
-    check_extensions(parameters, "inputs[0].parameters")
-    size = parameters.get("binary_data_size")
-    if size is None:
-        if binary:
-            raise RequestError(
-                f"body: {len(binary)} bytes follow the JSON part, but inputs[0].parameters has no binary_data_size; "
-                "add it or send data as JSON"
-            )
-        return from_values(_flatten(_list(item.get("data"), "inputs[0].data")), shape)
+def _values(item: dict[str, Any], binary: memoryview | None, place: Place) -> np.ndarray:
+    if binary is None:
+        data = _flatten(_list(item.get("data"), f"{place.path}.data"), place)
+        return from_values(data, place)
     if "data" in item:
-        raise RequestError("inputs[0]: has both data and binary_data_size; send one of them")
-    if type(size) is not int or size != len(binary):
-        raise RequestError(
-            f"inputs[0].parameters.binary_data_size: is {size!r:.40}, but {len(binary)} bytes follow the JSON part; "
-            "they must be equal"
-        )
-    return from_bytes(binary, shape)
+        raise RequestError(f"{place.path}: has both data and binary_data_size; send one of them")
+    return from_bytes(binary, place)
 
 
-def _flatten(data: list[Any]) -> list[float]:
+def _flatten(data: list[Any], place: Place) -> list[float | None]:
     """The numbers of an array that may be nested as its shape is, in row-major order."""
     while (kinds := set(map(type, data))) == {list}:
         if len(set(map(len, data))) > 1:
-            raise RequestError("inputs[0].data: is ragged; arrays of one level must have one length")
+            raise RequestError(f"{place.path}.data: is ragged; arrays of one level must have one length")
         data = list(chain.from_iterable(data))
-    if not kinds <= {int, float}:
-        names = ", ".join(sorted(_NAMES[kind] for kind in kinds - {int, float}))
-        raise RequestError(f"inputs[0].data: holds {names} among its values; send numbers only, evenly nested or flat")
+    numbers = {int} if place.spec.dtype.kind == "i" else {int, float}
+    taken = numbers | ({type(None)} if place.spec.missing else set())
+    if not kinds <= taken:
+        names = ", ".join(sorted(_NAMES.get(kind, "a fraction") for kind in kinds - taken))
+        kind = "whole numbers" if numbers == {int} else "numbers"
+        raise RequestError(
+            f"{place.path}.data: holds {names} among its values; send {kind} only, evenly nested or flat"
+        )
     return data
 
 

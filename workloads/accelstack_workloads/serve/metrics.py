@@ -22,7 +22,7 @@ class Outcome:
 
 
 class Metrics:
-    """Counts inference requests by protocol (rest, grpc, picture) and code, and measures their latency.
+    """Counts inference requests by protocol (rest, grpc, people) and code, and measures their latency.
 
     Replicas share a port, so one scrape meets one of them: the label `replica`, its process id, keeps them apart.
     """
@@ -44,14 +44,14 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
-        pictures = Counter(
-            "accelstack_inference_pictures", "Pictures classified.", (*labels, "protocol"), registry=self._registry
+        samples = Counter(
+            "accelstack_inference_samples", "Samples predicted.", (*labels, "protocol"), registry=self._registry
         )
         gauge = Gauge("accelstack_inference_waiting", "Requests in the server now.", labels, registry=self._registry)
         gauge.labels(**common).set_function(waiting)
         self._requests = lambda protocol, code: requests.labels(**common, protocol=protocol, code=code)
-        self._seconds = {p: seconds.labels(**common, protocol=p) for p in ("rest", "grpc", "picture")}
-        self._pictures = {p: pictures.labels(**common, protocol=p) for p in self._seconds}
+        self._seconds = {p: seconds.labels(**common, protocol=p) for p in ("rest", "grpc", "people")}
+        self._samples = {p: samples.labels(**common, protocol=p) for p in self._seconds}
 
     @contextmanager
     def measure(self, protocol: str) -> Iterator[Outcome]:
@@ -64,9 +64,9 @@ class Metrics:
             self._seconds[protocol].observe(time.perf_counter() - start)
             self._requests(protocol, outcome.code).inc()
 
-    def classified(self, protocol: str, pictures: int) -> None:
-        """Counts pictures that were classified."""
-        self._pictures[protocol].inc(pictures)
+    def count(self, protocol: str, samples: int) -> None:
+        """Counts samples that were predicted."""
+        self._samples[protocol].inc(samples)
 
     def render(self) -> bytes:
         """The metrics in Prometheus' text format."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 from http import HTTPStatus
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from accelstack_workloads.model_format import ModelDescription
+from accelstack_workloads.serve.form import Form, ranked
 from accelstack_workloads.serve.protocol import RequestError
+from accelstack_workloads.tensors import Arrays
 
-MAX_PICTURE_BYTES = 16 * 2**20
 MAX_PIXELS = 40_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -34,28 +35,35 @@ _FINENESS = 8
 _LEAST_INK = 0.8
 
 
-def warm_up() -> None:
-    """Loads the decoders, so that the first picture does not pay for it."""
-    Image.init()
+class PictureForm(Form):
+    """A picture file in, its class out."""
 
+    media_types = ("image/*",)
+    noun = "a picture"
+    largest = 16 * 2**20
+    page = "picture"
 
-def to_input(content: bytes, model: ModelDescription) -> np.ndarray:
-    """FP32 [1, channels, height, width] with values in 0..1, from the bytes of a picture file.
+    def warm_up(self) -> None:
+        Image.init()  # loads the decoders
 
-    Raises:
-        RequestError: it is no picture, too large, blank, or the model takes neither 1 nor 3 channels.
-    """
-    channels, height, width = model.shape
-    if channels == 1:
-        image = _grey_input(_grey(_open(content)), height, width, model.mean[0])
-        return image[np.newaxis, np.newaxis]
-    if channels == 3:
-        image = ImageOps.fit(_open(content).convert("RGB"), (width, height), Image.Resampling.BILINEAR)
-        return (np.asarray(image, np.float32) / 255).transpose(2, 0, 1)[np.newaxis]
-    raise RequestError(
-        f"picture: the model takes {channels} channels, and pictures become 1 or 3; send the tensor to …/infer",
-        HTTPStatus.NOT_IMPLEMENTED,
-    )
+    def read(self, content: bytes) -> Arrays:
+        """`image`: FP32 [1, channels, height, width] with values in 0..1."""
+        facts = self.description.facts
+        channels, height, width = facts["shape"]
+        if channels == 1:
+            image = _grey_input(_grey(_open(content)), height, width, facts["mean"][0])[np.newaxis]
+        elif channels == 3:
+            fitted = ImageOps.fit(_open(content).convert("RGB"), (width, height), Image.Resampling.BILINEAR)
+            image = (np.asarray(fitted, np.float32) / 255).transpose(2, 0, 1)
+        else:
+            raise RequestError(
+                f"picture: the model takes {channels} channels, and pictures become 1 or 3; send the tensor to …/infer",
+                HTTPStatus.NOT_IMPLEMENTED,
+            )
+        return {"image": image[np.newaxis]}
+
+    def answer(self, outputs: Arrays) -> dict[str, Any]:
+        return ranked(self.description.facts["classes"], outputs["probabilities"][0])
 
 
 def _open(content: bytes) -> Image.Image:

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http import HTTPStatus
 
-import numpy as np
 import torch
 
-from accelstack_workloads.model_format import Classifier
+from accelstack_workloads.model_format import Model
 from accelstack_workloads.serve.protocol import RequestError
+from accelstack_workloads.tensors import Arrays
 
 MAX_WAITING = 256
 
@@ -21,11 +21,11 @@ class Predictor:
     """One model behind one worker thread: arrays in, arrays out.
 
     Args:
-        model: the classifier, in evaluation mode.
+        model: the model, in evaluation mode.
         max_waiting: how many requests may be in the server at once; more are refused.
     """
 
-    def __init__(self, model: Classifier, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(self, model: Model, max_waiting: int = MAX_WAITING) -> None:
         self._model = model
         self._max_waiting = max_waiting
         # One thread: torch itself spreads one forward pass over cores, and two at once would only fight for them.
@@ -50,20 +50,26 @@ class Predictor:
         finally:
             self.waiting -= 1
 
-    async def predict(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities FP32 [batch, classes] of pictures FP32 [batch, channels, height, width] with values in 0..1."""
-        return await asyncio.get_running_loop().run_in_executor(self._worker, self._forward, images)
+    async def predict(self, inputs: Arrays) -> Arrays:
+        """The model's outputs for its inputs, by name; batches first."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, self._forward, inputs)
 
     def warm_up(self) -> None:
         """Runs the model once, so that the first request does not pay for torch's own start."""
-        shape = self._model.description.shape
-        self._worker.submit(self._forward, np.zeros((1, *shape), np.float32)).result()
+        self._worker.submit(self._forward, {spec.name: spec.sample() for spec in self._model.inputs}).result()
 
     def close(self) -> None:
         """Ends the worker thread after what it is computing; what still waits is dropped."""
         self._worker.shutdown(wait=False, cancel_futures=True)
 
-    @torch.inference_mode()
-    def _forward(self, images: np.ndarray) -> np.ndarray:
-        # torch.tensor copies: arrays over a request's bytes are read-only, which torch cannot express.
-        return self._model(torch.tensor(images)).numpy()
+    def _forward(self, inputs: Arrays) -> Arrays:
+        return run(self._model, inputs)
+
+
+@torch.inference_mode()
+def run(model: Model, inputs: Arrays) -> Arrays:
+    """What a model makes of inputs, by name, as arrays."""
+    # torch.tensor copies: arrays over a request's bytes are read-only, which torch cannot express.
+    outputs = model(*(torch.tensor(inputs[spec.name]) for spec in model.inputs))
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    return {spec.name: output.numpy() for spec, output in zip(model.outputs, outputs, strict=True)}

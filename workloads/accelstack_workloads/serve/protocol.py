@@ -13,15 +13,12 @@ from importlib.metadata import version
 
 import numpy as np
 
-INPUT = "image"
-OUTPUT = "probabilities"
-DATATYPE = "FP32"
+from accelstack_workloads.tensors import TensorSpec
+
 PLATFORM = "accelstack_pytorch"
 SERVER = {"name": "accelstack", "version": version("accelstack"), "extensions": ["binary_tensor_data"]}
 MAX_BATCH = 1024
 MAX_BODY_BYTES = 64 * 2**20
-
-_WIRE_DTYPE = np.dtype("<f4")
 
 
 class RequestError(Exception):
@@ -46,30 +43,36 @@ class TensorHeader:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a request has a model's input, and how large that is: its shape, batch first."""
+
+    index: int
+    spec: TensorSpec
+    shape: tuple[int, ...]
+
+    @property
+    def path(self) -> str:
+        """What messages call it."""
+        return f"inputs[{self.index}]"
+
+
+@dataclass(frozen=True)
 class ModelInterface:
     """The served model as clients see it.
 
     Attributes:
         name: the model's name in addresses and requests.
         version: the one version that is served.
-        shape: channels, height and width of a picture.
-        classes: the class names, in the order of the output.
+        inputs: what it takes; every request gives all of them.
+        outputs: what it gives.
+        unit: what samples are called, such as `images`.
     """
 
     name: str
     version: str
-    shape: tuple[int, int, int]
-    classes: tuple[str, ...]
-
-    @property
-    def input_shape(self) -> list[int]:
-        """Shape of the input; -1 is the batch."""
-        return [-1, *self.shape]
-
-    @property
-    def output_shape(self) -> list[int]:
-        """Shape of the output; -1 is the batch."""
-        return [-1, len(self.classes)]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    unit: str
 
     def check_model(self, name: str, version: str = "") -> None:
         """Refuses another model or version; an empty version means whichever is served."""
@@ -82,42 +85,69 @@ class ModelInterface:
                 HTTPStatus.NOT_FOUND,
             )
 
-    def check_inputs(self, inputs: Sequence[TensorHeader]) -> tuple[int, ...]:
-        """The full shape of the one input, or a refusal."""
+    def check_inputs(self, inputs: Sequence[TensorHeader]) -> list[Place]:
+        """Where each of the model's inputs is in a request, in the model's order, or a refusal."""
+        wanted = {spec.name: spec for spec in self.inputs}
         if not inputs:
-            raise RequestError(f"inputs: is empty; give one tensor named {INPUT!r}")
+            raise RequestError(f"inputs: is empty; give {_tensors([*wanted])}")
         for index, tensor in enumerate(inputs):
-            if tensor.name != INPUT:
-                raise RequestError(f"inputs[{index}].name: {tensor.name!r} is not an input; the model takes {INPUT!r}")
-        if len(inputs) > 1:
+            if tensor.name not in wanted:
+                raise RequestError(
+                    f"inputs[{index}].name: {tensor.name!r} is not an input; the model takes {_listed(wanted)}"
+                )
+        names = [tensor.name for tensor in inputs]
+        for name in wanted:
+            if names.count(name) > 1:
+                raise RequestError(
+                    f"inputs: {name!r} is given {names.count(name)} times; give it once, with all {self.unit} in it"
+                )
+            if name not in names:
+                raise RequestError(f"inputs: {name!r} is missing; give {_tensors([*wanted])}")
+        places = [self._place(names.index(name), inputs[names.index(name)], spec) for name, spec in wanted.items()]
+        for place in places:
+            if place.shape[0] != places[0].shape[0]:
+                raise RequestError(
+                    f"{place.path}.shape: a batch of {place.shape[0]}, and {places[0].spec.name!r} has "
+                    f"{places[0].shape[0]}; give every input the same batch"
+                )
+        return places
+
+    def _place(self, index: int, tensor: TensorHeader, spec: TensorSpec) -> Place:
+        path = f"inputs[{index}]"
+        if tensor.datatype != spec.datatype:
             raise RequestError(
-                f"inputs: {INPUT!r} is given {len(inputs)} times; give it once, with all pictures in a batch"
-            )
-        tensor = inputs[0]
-        if tensor.datatype != DATATYPE:
-            raise RequestError(
-                f"inputs[0].datatype: {tensor.datatype!r} is not {DATATYPE}; send {DATATYPE} pixel values in 0..1"
+                f"{path}.datatype: {tensor.datatype!r} is not {spec.datatype}; send {spec.datatype} {spec.wanted}"
             )
         shape = tuple(tensor.shape)
-        if len(shape) != 4 or shape[1:] != self.shape:
-            wanted = ", ".join(map(str, self.shape))
-            raise RequestError(f"inputs[0].shape: {_brief(list(shape))} is not [batch, {wanted}]; reshape the pictures")
+        fits = len(shape) == len(spec.shape) + 1 and all(
+            size == found or (size < 0 and 1 <= found <= spec.longest)
+            for size, found in zip(spec.shape, shape[1:], strict=True)
+        )
+        if not fits:
+            wanted = ["batch", *(f"1..{spec.longest}" if size < 0 else str(size) for size in spec.shape)]
+            raise RequestError(
+                f"{path}.shape: {_brief(list(shape))} is not [{', '.join(wanted)}]; reshape the {self.unit}"
+            )
         if shape[0] < 1:
-            raise RequestError(f"inputs[0].shape: a batch of {shape[0]} pictures; send at least 1")
+            raise RequestError(f"{path}.shape: a batch of {shape[0]} {self.unit}; send at least 1")
         if shape[0] > MAX_BATCH:
             raise RequestError(
-                f"inputs[0].shape: a batch of {shape[0]} pictures is above the limit of {MAX_BATCH}; "
+                f"{path}.shape: a batch of {shape[0]} {self.unit} is above the limit of {MAX_BATCH}; "
                 "send several requests"
             )
-        return shape
+        return Place(index, spec, shape)
 
-    def check_outputs(self, names: Sequence[str]) -> None:
-        """Refuses requested outputs that the model does not give; none requested means all."""
+    def check_outputs(self, names: Sequence[str]) -> list[TensorSpec]:
+        """The requested outputs, all if none is named, or a refusal of what the model does not give."""
+        given = {spec.name: spec for spec in self.outputs}
         for index, name in enumerate(names):
-            if name != OUTPUT:
-                raise RequestError(f"outputs[{index}].name: {name!r} is not an output; the model gives {OUTPUT!r}")
-        if len(names) > 1:
-            raise RequestError(f"outputs: {OUTPUT!r} is requested {len(names)} times; request it once")
+            if name not in given:
+                raise RequestError(
+                    f"outputs[{index}].name: {name!r} is not an output; the model gives {_listed(given)}"
+                )
+            if names.count(name) > 1:
+                raise RequestError(f"outputs: {name!r} is requested {names.count(name)} times; request it once")
+        return [given[name] for name in names or given]
 
 
 def check_extensions(parameters: Iterable[str], path: str) -> None:
@@ -127,46 +157,71 @@ def check_extensions(parameters: Iterable[str], path: str) -> None:
             raise RequestError(f"{path}.{name}: this server lacks that extension; leave it out")
 
 
-def from_bytes(content: bytes | memoryview, shape: tuple[int, ...]) -> np.ndarray:
-    """Pictures of `shape` from little-endian FP32 values in row-major order."""
-    wanted = math.prod(shape) * _WIRE_DTYPE.itemsize
+def from_bytes(content: bytes | memoryview, place: Place) -> np.ndarray:
+    """An input from little-endian values in row-major order."""
+    wanted = math.prod(place.shape) * place.spec.dtype.itemsize
     if len(content) != wanted:
         raise RequestError(
-            f"inputs[0]: has {len(content)} binary bytes, but shape {list(shape)} of {DATATYPE} takes {wanted}; "
-            "send as many values as the shape says"
+            f"{place.path}: has {len(content)} binary bytes, but shape {list(place.shape)} of {place.spec.datatype} "
+            f"takes {wanted}; send as many values as the shape says"
         )
-    return check_pixels(np.frombuffer(content, _WIRE_DTYPE).reshape(shape))
+    return check_values(np.frombuffer(content, place.spec.dtype).reshape(place.shape), place)
 
 
-def from_values(values: Sequence[float], shape: tuple[int, ...]) -> np.ndarray:
-    """Pictures of `shape` from numbers in row-major order."""
-    wanted = math.prod(shape)
+def from_values(values: Sequence[float | None], place: Place) -> np.ndarray:
+    """An input from numbers in row-major order; None where one is missing."""
+    wanted = math.prod(place.shape)
     if len(values) != wanted:
         raise RequestError(
-            f"inputs[0].data: has {len(values)} values, but shape {list(shape)} takes {wanted}; "
+            f"{place.path}.data: has {len(values)} values, but shape {list(place.shape)} takes {wanted}; "
             "send as many values as the shape says"
         )
-    with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused by name below
-        return check_pixels(np.asarray(values, np.float32).reshape(shape))
-
-
-def to_bytes(probabilities: np.ndarray) -> bytes:
-    """The output's values as little-endian FP32 in row-major order."""
-    return probabilities.astype(_WIRE_DTYPE, copy=False).tobytes()
-
-
-def check_pixels(images: np.ndarray) -> np.ndarray:
-    """The pictures, if every value is a number in 0..1."""
-    low, high = float(images.min()), float(images.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise RequestError("inputs[0].data: holds NaN or Infinity; send finite pixel values in 0..1")
-    if low < 0 or high > 1:
-        fix = "divide by 255" if low >= 0 and high <= 255 else "scale the pixels to 0..1"
+    try:
+        with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused by name below
+            array = np.asarray(values, place.spec.dtype).reshape(place.shape)
+    except OverflowError as error:
         raise RequestError(
-            f"inputs[0].data: values reach from {low:g} to {high:g}, but pixels are in 0..1; {fix} "
-            "(the model normalises by itself)"
+            f"{place.path}.data: holds a number that {place.spec.datatype} cannot have; send {place.spec.wanted}"
+        ) from error
+    return check_values(array, place)
+
+
+def to_bytes(values: np.ndarray, spec: TensorSpec) -> bytes:
+    """An output's values, little-endian, in row-major order."""
+    return values.astype(spec.dtype, copy=False).tobytes()
+
+
+def check_values(values: np.ndarray, place: Place) -> np.ndarray:
+    """The values, if every one is a number within what the input takes."""
+    spec = place.spec
+    if spec.missing:
+        known = values[~np.isnan(values)]
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    else:
+        low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        what = "Infinity" if spec.missing else "NaN or Infinity"
+        raise RequestError(f"{place.path}.data: holds {what}; send finite {spec.wanted}")
+    if (spec.least is not None and low < spec.least) or (spec.most is not None and high > spec.most):
+        raise RequestError(
+            f"{place.path}.data: values reach from {low:g} to {high:g}, but {spec.name!r} takes "
+            f"{_bounds(spec)}; send {spec.wanted}"
         )
-    return images
+    return values
+
+
+def _bounds(spec: TensorSpec) -> str:
+    if spec.most is None:
+        return f"{spec.least:g} and above"
+    return f"up to {spec.most:g}" if spec.least is None else f"{spec.least:g}..{spec.most:g}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _tensors(names: Sequence[str]) -> str:
+    return f"{'one tensor' if len(names) == 1 else 'tensors'} named {_listed(names)}"
 
 
 def _brief(value: object, limit: int = 80) -> str:

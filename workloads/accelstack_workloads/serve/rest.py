@@ -20,22 +20,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from accelstack_workloads.serve import json_codec, picture
+from accelstack_workloads.serve import json_codec
 from accelstack_workloads.serve.answers import error_answer, json_answer
-from accelstack_workloads.serve.body import read_body, read_picture
+from accelstack_workloads.serve.body import is_for, media_type, read_body, read_sample
 from accelstack_workloads.serve.guard import Guard
 from accelstack_workloads.serve.metrics import CONTENT_TYPE
 from accelstack_workloads.serve.protocol import (
-    DATATYPE,
-    INPUT,
     MAX_BODY_BYTES,
-    OUTPUT,
     PLATFORM,
     SERVER,
-    ModelInterface,
     RequestError,
 )
 from accelstack_workloads.serve.service import Service
+from accelstack_workloads.tensors import TensorSpec
 
 # Decoding more than this takes long enough to be felt by other requests, so it goes to another thread.
 _INLINE_BYTES = 128 * 2**10
@@ -44,6 +41,7 @@ _PAGE = {
     "page.html": "text/html",
     "page.css": "text/css",
     "page.js": "text/javascript",
+    "input.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 
@@ -66,7 +64,7 @@ def application(service: Service, *, loopback: bool) -> Starlette:
         Route("/ping", rest.ready),  # SageMaker's names, for its one model
         Route("/invocations", rest.invocations, methods=["POST"]),
         Route("/metrics", rest.metrics),
-        *(Route("/" if name == "page.html" else f"/page/{name}", _page_file(name, service.model)) for name in _PAGE),
+        *(Route("/" if name == "page.html" else f"/page/{name}", _page_file(name, service)) for name in _PAGE),
     ]
     handlers: dict[Any, Any] = {HTTPException: _refuse_route, RequestError: _refuse_request}
     return Starlette(
@@ -101,8 +99,8 @@ class _Rest:
                 "name": self._model.name,
                 "versions": [self._model.version],
                 "platform": PLATFORM,
-                "inputs": [{"name": INPUT, "datatype": DATATYPE, "shape": self._model.input_shape}],
-                "outputs": [{"name": OUTPUT, "datatype": DATATYPE, "shape": self._model.output_shape}],
+                "inputs": [*map(_metadata, self._model.inputs)],
+                "outputs": [*map(_metadata, self._model.outputs)],
             }
         )
 
@@ -110,11 +108,11 @@ class _Rest:
         return await self._measured("rest", self._infer, request)
 
     async def predict(self, request: Request) -> Response:
-        return await self._measured("picture", self._predict, request)
+        return await self._measured("people", self._predict, request)
 
     async def invocations(self, request: Request) -> Response:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind.startswith("image/") or kind == "multipart/form-data":
+        # JSON is the protocol's own, unless it says to be of another kind.
+        if is_for(self._service.form, kind := media_type(request)) and kind != "application/json":
             return await self.predict(request)
         answer = await self.infer(request)
         if length := answer.headers.get(json_codec.HEADER_LENGTH):  # no header but this one passes through SageMaker
@@ -130,9 +128,9 @@ class _Rest:
         compressed = "content-encoding" in request.headers
         inline = len(body) <= _INLINE_BYTES and not compressed
         decoded = self._decode(body, request) if inline else await asyncio.to_thread(self._decode, body, request)
-        probabilities = await self._service.predictor.predict(decoded.images)
-        self._service.metrics.classified("rest", len(probabilities))
-        content, headers = json_codec.encode(probabilities, decoded, self._model)
+        arrays = await self._service.predictor.predict(decoded.inputs)
+        self._service.metrics.count("rest", len(next(iter(decoded.inputs.values()))))
+        content, headers = json_codec.encode(arrays, decoded, self._model)
         return Response(content, headers=headers)
 
     def _decode(self, body: bytes, request: Request) -> json_codec.InferRequest:
@@ -140,21 +138,13 @@ class _Rest:
         return json_codec.decode(body, json_codec.header_length(request.headers), self._model)
 
     async def _predict(self, request: Request) -> Response:
-        content = await read_picture(request, picture.MAX_PICTURE_BYTES)
+        content = await read_sample(request, self._service.form)
         start = time.perf_counter()
-        image = await asyncio.to_thread(picture.to_input, content, self._service.description)
-        (probabilities,) = (await self._service.predictor.predict(image)).tolist()
+        answer = await self._service.form.respond(content, self._service.predictor.predict)
         latency = (time.perf_counter() - start) * 1000
-        self._service.metrics.classified("picture", 1)
-        ranked = sorted(zip(self._model.classes, probabilities, strict=True), key=lambda pair: -pair[1])
-        return json_answer(
-            {
-                "model": self._model.name,
-                "version": self._model.version,
-                "latency_ms": round(latency, 2),
-                "classes": [{"label": label, "probability": probability} for label, probability in ranked],
-            }
-        )
+        self._service.metrics.count("people", 1)
+        about = {"model": self._model.name, "version": self._model.version, "latency_ms": round(latency, 2)}
+        return json_answer({**about, **answer})
 
     def _check_model(self, request: Request) -> None:
         named = request.path_params
@@ -176,6 +166,10 @@ class _Rest:
             return answer
 
 
+def _metadata(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": [-1, *spec.shape]}
+
+
 async def _refuse_request(_request: Request, error: RequestError) -> Response:
     return error_answer(str(error), error.status)
 
@@ -190,10 +184,14 @@ async def _refuse_route(request: Request, error: HTTPException) -> Response:
     return error_answer(f"path: {path!r} is not served; see /v2/models/<name> and the page at /", error.status_code)
 
 
-def _page_file(name: str, model: ModelInterface) -> Callable[[Request], Awaitable[Response]]:
-    content = (files("accelstack_workloads.serve") / "page" / name).read_text()
+def _page_file(name: str, service: Service) -> Callable[[Request], Awaitable[Response]]:
+    page, form = files("accelstack_workloads.serve") / "page", service.form
+    content = (page / (f"{form.page}.js" if name == "input.js" else name)).read_text()
     if name == "page.html":
+        model = service.model
         values = {"model": model.name, "version": model.version, "path": quote(model.name, safe="")}
+        values |= {"noun": form.noun, "example": form.example, "accept": ",".join(form.media_types)}
+        content = content.replace("{{input}}", (page / f"{form.page}.html").read_text())
         content = re.sub(r"{{(\w+)}}", lambda match: html.escape(values[match[1]]), content)
 
     async def serve(_request: Request) -> Response:

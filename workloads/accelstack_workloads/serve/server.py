@@ -19,7 +19,6 @@ import uvloop
 from accelstack_workloads.errors import WorkloadError
 from accelstack_workloads.lifeline import STOP_SIGNALS, watch_parent
 from accelstack_workloads.model_format import load
-from accelstack_workloads.serve import picture
 from accelstack_workloads.serve.grpc_service import create_server
 from accelstack_workloads.serve.guard import is_loopback
 from accelstack_workloads.serve.metrics import Metrics
@@ -27,6 +26,7 @@ from accelstack_workloads.serve.predictor import Predictor
 from accelstack_workloads.serve.protocol import ModelInterface
 from accelstack_workloads.serve.rest import application
 from accelstack_workloads.serve.service import Service
+from accelstack_workloads.workloads import workload
 
 # Requests in flight get this long after a stop signal; a process that hangs beyond it is ended anyway.
 DRAIN_SECONDS = 4
@@ -61,13 +61,13 @@ def run(
     watch_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     _check_ports(rest_port, grpc_port)
     torch.set_num_threads(_threads())
-    classifier = load(model)
-    description = classifier.description
-    interface = ModelInterface(name, version, description.shape, tuple(description.classes))
-    with contextlib.closing(Predictor(classifier)) as predictor:
+    loaded = load(model)
+    form = workload(loaded.description.workload).form_class()(loaded.description)
+    interface = ModelInterface(name, version, loaded.inputs, loaded.outputs, loaded.unit)
+    with contextlib.closing(Predictor(loaded)) as predictor:
         predictor.warm_up()
-        picture.warm_up()
-        service = Service(interface, description, predictor, Metrics(interface, lambda: predictor.waiting))
+        form.warm_up()
+        service = Service(interface, form, predictor, Metrics(interface, lambda: predictor.waiting))
         with (
             _bound(host, rest_port, "rest_port", share_ports) as rest_socket,
             _bound(host, grpc_port, "grpc_port", share_ports) as grpc_socket,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accelstack_workloads.model_format import ModelDescription
+from accelstack_workloads.serve.form import Form
 from accelstack_workloads.serve.metrics import Metrics
 from accelstack_workloads.serve.predictor import Predictor
 from accelstack_workloads.serve.protocol import ModelInterface
@@ -15,6 +15,6 @@ class Service:
     """One loaded model, ready to answer."""
 
     model: ModelInterface
-    description: ModelDescription
+    form: Form
     predictor: Predictor
     metrics: Metrics
