@@ -88,6 +88,38 @@ def test_the_same_model_gives_the_same_onnx_bytes_in_another_process(exported: P
     assert again == (exported / "model.onnx").read_bytes()
 
 
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A speech model that has learnt nothing: what it gives need not make sense to be the same."""
+    folder = tmp_path_factory.mktemp("speech") / "model"
+    facts = {"rate": 8000, "symbols": [*"0123456789"], "longest": 16000}
+    model_format.save(model_format.build(ModelDescription("speech", "lstm", facts)), folder)
+    return folder
+
+
+@pytest.mark.parametrize("samples", [16000, 4001, 1])
+@pytest.mark.parametrize("batch", BATCHES[:2])
+def test_onnx_runtime_hears_recordings_of_every_length(speech: Path, batch: int, samples: int, tmp_path: Path) -> None:
+    onnx_file.write(model := model_format.load(speech), tmp_path)
+    generator = np.random.default_rng(batch)
+    audio = generator.uniform(-1, 1, (batch, samples)).astype(np.float32)
+    lengths = generator.integers(1, samples, (batch, 1), endpoint=True)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    found, steps = session.run(["log_probabilities", "steps"], {"audio": audio, "length": lengths})
+    with torch.inference_mode():
+        meant, counted = model(torch.from_numpy(audio), torch.from_numpy(lengths))
+    np.testing.assert_allclose(found, meant.numpy(), atol=1e-5)
+    np.testing.assert_array_equal(steps, counted.numpy())
+
+
+def test_a_form_that_would_run_at_one_length_alone_is_refused(speech: Path, tmp_path: Path) -> None:
+    done = run("export", "--model", speech, "--out", tmp_path / "out", "--format", "onnx", "--format", "torch")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "torch.export fixes the length" in done.stderr
+    assert "take onnx or triton" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_triton_s_configuration_names_the_tensors_as_its_model_does(exported: Path) -> None:
     config = model_config_pb2.ModelConfig()
     text_format.Parse((exported / "triton/vision/config.pbtxt").read_text(), config)

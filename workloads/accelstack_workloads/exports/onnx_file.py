@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +14,7 @@ import torch
 
 from accelstack_workloads.atomic import write_file
 from accelstack_workloads.exports import trial
-from accelstack_workloads.exports.program import program
+from accelstack_workloads.exports.program import program, recurrent
 from accelstack_workloads.model_files import ONNX
 from accelstack_workloads.models.model import Model
 from accelstack_workloads.onnx_model import OnnxNetwork, session
@@ -18,6 +22,8 @@ from accelstack_workloads.tensors import Arrays
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+OPSET = 18
 
 
 def onnx(model: Model) -> bytes:
@@ -29,19 +35,49 @@ def onnx(model: Model) -> bytes:
     """
     if isinstance(model.network, OnnxNetwork):
         return model.network.content
+    with _quiet():
+        content = _by_tracing(model) if recurrent(model) else _by_program(model)
+    return tidy(content, model).SerializeToString(deterministic=True)
+
+
+def _by_program(model: Model) -> ModelProto:
+    exported: Any = torch.onnx.export(program(model), **_names(model), verbose=False)
+    return exported.model_proto
+
+
+def _by_tracing(model: Model) -> ModelProto:
+    """The former exporter makes of recurrent layers ONNX's own, which run at any length."""
+    from onnx import load_model_from_string
+
+    free = {
+        spec.name: [0, *(axis for axis, size in enumerate(spec.shape, 1) if size < 0)]
+        for spec in (*model.inputs, *model.outputs)
+    }
+    tensors = tuple(map(torch.from_numpy, trial.inputs(model.inputs, batch=2).values()))
+    content = BytesIO()
+    torch.onnx.export(model, tensors, content, **_names(model), dynamic_axes=free, opset_version=OPSET, dynamo=False)
+    return load_model_from_string(content.getvalue())
+
+
+def _names(model: Model) -> dict[str, list[str]]:
+    return {
+        "input_names": [spec.name for spec in model.inputs],
+        "output_names": [spec.name for spec in model.outputs],
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's warnings of packages that it does not need, and of its former exporter."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns of packages that it does not need
+    logger.setLevel(logging.ERROR)
     try:
-        exported: Any = torch.onnx.export(
-            program(model),
-            input_names=[spec.name for spec in model.inputs],
-            output_names=[spec.name for spec in model.outputs],
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(level)
-    return tidy(exported.model_proto, model).SerializeToString(deterministic=True)
 
 
 def tidy(content: ModelProto, model: Model) -> ModelProto:

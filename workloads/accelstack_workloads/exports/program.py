@@ -25,11 +25,17 @@ def program(model: Model) -> ExportedProgram:
     """The model's graph, for any batch size, and any length where one varies.
 
     Raises:
-        WorkloadError: the model cannot be traced, or is an ONNX form already.
+        WorkloadError: the model cannot be traced at every length (seen of recurrent layers with torch 2.13), or is an
+            ONNX form already.
     """
     if isinstance(model.network, OnnxNetwork):
         raise WorkloadError(
             "model: it is an ONNX form already; export it as onnx or triton, or give the one it was made from"
+        )
+    if recurrent(model):
+        raise WorkloadError(
+            "--format: torch.export fixes the length that recurrent layers, as those of architecture "
+            f"{model.description.architecture}, run over; leave torch and tensorflow out, and take onnx or triton"
         )
     tensors = tuple(map(torch.from_numpy, trial.inputs(model.inputs, batch=2).values()))
     batch = Dim("batch")
@@ -44,6 +50,11 @@ def program(model: Model) -> ExportedProgram:
         raise WorkloadError(
             f"model: architecture {model.description.architecture} cannot be traced ({reason}); export another one"
         ) from error
+
+
+def recurrent(model: Model) -> bool:
+    """Whether it has layers that run over a sequence step by step."""
+    return any(isinstance(module, torch.nn.RNNBase) for module in model.modules())
 
 
 def write(model: Model, folder: Path) -> float:

@@ -18,7 +18,7 @@ STRIDE = 3  # features per step of the answer
 class LogMel(nn.Module):
     """Logarithms of the power in bands that are evenly spaced for the ear, over the spectrum of short windows.
 
-    The spectrum is a product with the matrix of the discrete Fourier transform, which every runtime computes.
+    The spectrum is a convolution with the matrix of the discrete Fourier transform, which every runtime computes.
 
     Args:
         rate: samples a second.
@@ -34,14 +34,15 @@ class LogMel(nn.Module):
         size = 2 ** math.ceil(math.log2(self.window))
         angles = 2 * math.pi * torch.outer(torch.arange(self.window), torch.arange(size // 2 + 1)) / size
         taper = torch.hann_window(self.window)[:, None]
-        self.register_buffer("spectrum", torch.cat([taper * angles.cos(), taper * angles.sin()], 1), persistent=False)
+        waves = torch.cat([taper * angles.cos(), taper * angles.sin()], 1).T[:, None]
+        self.register_buffer("spectrum", waves, persistent=False)
         self.register_buffer("filters", mel_filters(rate, size, bands), persistent=False)
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
         """[batch, frames, bands] of [batch, samples] in -1..1; a frame begins at every hop, ends are padded with 0."""
-        frames = functional.pad(audio, (0, self.window)).unfold(1, self.window, self.hop)
-        cosines, sines = (frames @ self.spectrum).chunk(2, dim=-1)
-        power = (cosines.square() + sines.square()) @ self.filters
+        padded = functional.pad(audio, (0, self.window))[:, None]
+        cosines, sines = functional.conv1d(padded, self.spectrum, stride=self.hop).chunk(2, dim=1)
+        power = (cosines.square() + sines.square()).transpose(1, 2) @ self.filters
         return (power + 1e-5).log10() / 2 + 1  # silence to loud speech: about -1.5..1.5
 
 
