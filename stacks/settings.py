@@ -31,6 +31,7 @@ class Settings:
     replicas: int
     rest_port: int
     grpc_port: int
+    architecture: str | None
     dataset: str | None
     epochs: int | None
     batch_size: int | None
@@ -51,7 +52,7 @@ class Settings:
         return self.model or self.workload
 
 
-OPTIONAL = ("dataset", "epochs", "batch_size", "learning_rate", "model")
+OPTIONAL = ("architecture", "dataset", "epochs", "batch_size", "learning_rate", "model")
 """Keys whose values, where they are not set, are what is usual for the workload."""
 TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "str": (str, "a text"),

@@ -146,6 +146,8 @@ class TrainingSettings(TypedDict):
 
     workload: str
     """Name of a bundled workload, such as `vision`."""
+    architecture: NotRequired[str]
+    """One of the workload's networks, such as `resnet18`; its usual one if left out."""
     dataset: NotRequired[str]
     """Name of a bundled dataset, such as `digits`, or an fsspec URI; the workload's usual one if left out."""
     epochs: NotRequired[int]

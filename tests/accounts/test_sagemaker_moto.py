@@ -33,6 +33,7 @@ SETTINGS: dict[str, Any] = {
     "owner": "vision-dev",
     "name": "digits",
     "workload": "vision",
+    "architecture": "cnn",
     "dataset": "digits",
     "epochs": 30.0,  # numbers come from the engine as floats
     "batch_size": 64.0,

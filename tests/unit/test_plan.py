@@ -6,6 +6,7 @@ from accelstack_workloads.workloads import WORKLOADS
 
 GOOD = {
     "workload": "vision",
+    "architecture": "cnn",
     "dataset": "digits",
     "epochs": 3,
     "batch_size": 64,
@@ -37,6 +38,7 @@ def test_good_settings_have_no_problem() -> None:
     ("name", "value", "reason"),
     [
         ("workload", "poetry", "'poetry' is no bundled workload"),
+        ("architecture", "gpt", "'gpt' is none of vision; use one of: cnn, resnet18"),
         ("epochs", 0, "is 0; it must be 1 or more"),
         ("batch_size", -4, "is -4; it must be 1 or more"),
         ("seed", -1, "is -1"),
@@ -61,6 +63,7 @@ def test_what_a_training_job_leaves_out_is_usual_for_its_workload_as_the_workloa
         settled = training.settled({"workload": name})
         assert settled == {
             "workload": name,
+            "architecture": own.architectures[0],
             "dataset": own.dataset,
             "epochs": own.epochs,
             "batch_size": own.batch_size,
@@ -69,6 +72,7 @@ def test_what_a_training_job_leaves_out_is_usual_for_its_workload_as_the_workloa
             "model": name,
         }
         assert training.problems(settled) == {}
+        assert training.WORKLOADS[name].architectures == own.architectures
 
 
 def test_a_batch_that_does_not_divide_names_the_next_that_does() -> None:

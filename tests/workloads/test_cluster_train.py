@@ -33,6 +33,7 @@ def command(port: int, store: str, run_id: str = "0123456789ab", **changed: str)
     """The command of every pod, as the training job's manifest has it."""
     options = {
         "workload": "vision",
+        "architecture": "cnn",
         "dataset": "digits",
         "epochs": "3",
         "batch-size": "64",

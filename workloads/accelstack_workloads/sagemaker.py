@@ -27,6 +27,7 @@ ROOT_VARIABLE = "SAGEMAKER_BASE_DIR"
 CHANNEL = "dataset"
 """Input channel with the pictures; without it the dataset is a bundled one."""
 OPTIONS = {
+    "architecture": "--architecture",
     "epochs": "--epochs",
     "batch_size": "--batch-size",
     "learning_rate": "--learning-rate",

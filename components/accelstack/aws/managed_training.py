@@ -178,7 +178,7 @@ def job_settings(args: SageMakerTrainingJobArgs) -> dict[str, Any]:
     if "image" in args:
         managed.refuse_foreign_image(args["image"])
     return {
-        **{key: settled[key] for key in ("workload", "dataset", "epochs", "batch_size", "learning_rate", "seed")},
+        **{key: settled[key] for key in training.DECIDED},
         "store": args["store"],
         "processes": machine.per_node,
         "nodes": nodes,

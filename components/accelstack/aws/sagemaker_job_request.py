@@ -8,7 +8,7 @@ from typing import Any
 
 from accelstack.fingerprint import BUNDLED_DATA
 
-SETTINGS = ("workload", "epochs", "batch_size", "learning_rate", "seed", "processes")
+SETTINGS = ("workload", "architecture", "epochs", "batch_size", "learning_rate", "seed", "processes")
 """What the container is told as hyperparameters."""
 IDENTITY = (
     *("owner", "name", "store", *SETTINGS, "nodes", "instance_type"),

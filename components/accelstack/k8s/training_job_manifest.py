@@ -12,7 +12,7 @@ from accelstack.contracts import ClusterPool, StoreAccess
 from accelstack.k8s.gang import rendezvous
 from accelstack.plan import training
 
-SETTINGS = ("workload", "dataset", "epochs", "batch_size", "learning_rate", "seed", "model")
+SETTINGS = (*training.DECIDED, "model")
 TPU = "google.com/tpu"
 RUN_ID = 12
 """Hexadecimal digits."""
@@ -43,6 +43,7 @@ def program(
     """
     options: dict[str, pulumi.Input[str]] = {
         "--workload": args["workload"],
+        "--architecture": args["architecture"],
         "--dataset": args["dataset"],
         "--epochs": str(args["epochs"]),
         "--batch-size": str(args["batch_size"]),

@@ -15,7 +15,7 @@ from accelstack.local import machine, processes, steps
 from accelstack.local.model_registry import ModelVersionResource
 from accelstack.plan import training
 
-SETTINGS = ["workload", "epochs", "batch_size", "learning_rate", "seed", "accelerator", "processes"]
+SETTINGS = ["workload", "architecture", "epochs", "batch_size", "learning_rate", "seed", "accelerator", "processes"]
 IDENTITY = ["name", *SETTINGS, "dataset", "data_digest", "code_digest"]
 
 
@@ -111,6 +111,7 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
 
 def _train(props: dict[str, Any], run: Path, data: Path, log: Path, ranks: int) -> None:
     settings = {
+        "--architecture": props["architecture"],
         "--epochs": int(props["epochs"]),
         "--batch-size": int(props["batch_size"]),
         "--learning-rate": props["learning_rate"],

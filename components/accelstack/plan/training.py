@@ -5,14 +5,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+DECIDED = ("workload", "architecture", "dataset", "epochs", "batch_size", "learning_rate", "seed")
+"""Settings that decide what a run's result is."""
 LARGEST = 2**53  # the engine carries numbers as doubles
 MODEL_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
 class Usual:
-    """What a bundled workload trains on and by where nothing else is asked for, as its own command line has it."""
+    """What a bundled workload trains, on what and by what, where nothing else is asked for, as its own command line has
+    it.
+    """
 
+    architectures: tuple[str, ...]
+    """Networks that it has, the usual one first."""
     dataset: str
     epochs: int
     batch_size: int
@@ -20,16 +26,17 @@ class Usual:
 
 
 WORKLOADS = {
-    "vision": Usual("digits", 20, 64, 0.005),
-    "tabular": Usual("breast-cancer", 20, 32, 0.005),
+    "vision": Usual(("cnn", "resnet18"), "digits", 20, 64, 0.005),
+    "tabular": Usual(("mlp",), "breast-cancer", 20, 32, 0.005),
     "speech": Usual(
+        ("lstm",),
         "zip://free-spoken-digit-dataset-1.0.10/recordings::simplecache::"
         "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip",
         20,
         32,
         0.003,
     ),
-    "text": Usual("python-topics", 10, 16, 0.003),
+    "text": Usual(("gpt",), "python-topics", 10, 16, 0.003),
 }
 
 
@@ -39,8 +46,10 @@ def settled(args: Mapping[str, Any]) -> dict[str, Any]:
     Those of a workload that is not bundled stay as they are, for `problems` to name.
     """
     name = args["workload"]
-    usual = {**asdict(WORKLOADS[name]), "seed": 0, "model": name} if name in WORKLOADS else {}
-    return {**usual, **args}
+    if name not in WORKLOADS:
+        return {**args}
+    usual = asdict(WORKLOADS[name])
+    return {"architecture": usual.pop("architectures")[0], **usual, "seed": 0, "model": name, **args}
 
 
 def problems(args: Mapping[str, Any]) -> dict[str, str]:
@@ -48,6 +57,10 @@ def problems(args: Mapping[str, Any]) -> dict[str, str]:
     if args["workload"] not in WORKLOADS:
         return {"workload": f"{args['workload']!r} is no bundled workload; use one of: {', '.join(WORKLOADS)}"}
     found: dict[str, str] = {}
+    if args["architecture"] not in (known := WORKLOADS[args["workload"]].architectures):
+        found["architecture"] = (
+            f"{args['architecture']!r} is none of {args['workload']}; use one of: {', '.join(known)}"
+        )
     for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
         if not least <= args[name] <= LARGEST:
             found[name] = f"is {args[name]}; it must be {least} or more, and at most 2^53"

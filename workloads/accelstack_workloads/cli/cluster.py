@@ -14,6 +14,7 @@ cluster_app = typer.Typer(help="What the pods of a cluster's jobs run.", no_args
 @cluster_app.command("train")
 def cluster_train(
     name: Annotated[str, typer.Option("--workload", help="Bundled workload.")],
+    architecture: Annotated[str, typer.Option(help="One of the workload's networks.")],
     dataset: Annotated[str, typer.Option(help="Dataset: its name, or its URI.")],
     epochs: Annotated[int, typer.Option(help="Passes over the training samples.")],
     batch_size: Annotated[int, typer.Option(help="Samples per step, over all processes together.")],
@@ -33,13 +34,14 @@ def cluster_train(
     The pod's number is JOB_COMPLETION_INDEX. The first pod leaves the result in the file named by
     ACCELSTACK_RESULT_FILE, else in /dev/termination-log. Exit status 3 after SIGTERM, with a checkpoint saved.
 
-    Example: cluster train --workload vision --dataset digits --epochs 20 --batch-size 64 --learning-rate 0.005
-    --seed 0 --nodes 2 --processes 8 --rendezvous job-workers-0-0.job:29500 --store s3://bucket --run-id 0123456789ab
-    --model digits
+    Example: cluster train --workload vision --architecture cnn --dataset digits --epochs 20 --batch-size 64
+    --learning-rate 0.005 --seed 0 --nodes 2 --processes 8 --rendezvous job-workers-0-0.job:29500
+    --store s3://bucket --run-id 0123456789ab --model digits
     """
     from accelstack_workloads import cluster_job
 
     options = {
+        "--architecture": architecture,
         "--epochs": str(epochs),
         "--batch-size": str(batch_size),
         "--learning-rate": str(learning_rate),

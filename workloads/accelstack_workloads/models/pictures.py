@@ -16,6 +16,7 @@ from accelstack_workloads.model_files import ModelDescription
 from accelstack_workloads.models import classes
 from accelstack_workloads.models.cnn import Cnn
 from accelstack_workloads.models.model import Arrays, Feed, Model, Outcome, Tensors
+from accelstack_workloads.models.resnet import ResNet18
 from accelstack_workloads.sampling import Augmentation
 from accelstack_workloads.tensors import TensorSpec
 
@@ -45,7 +46,7 @@ class PictureFeed(Feed):
 class PictureClassifier(Model):
     """Pictures with pixel values in 0..1 in, class probabilities out."""
 
-    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"cnn": Cnn}
+    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"cnn": Cnn, "resnet18": ResNet18}
     feed = PictureFeed
     unit = "images"
     same_facts = ("classes", "shape")
