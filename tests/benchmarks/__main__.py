@@ -9,7 +9,18 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
-from tests.benchmarks import accuracy, aws, compression, engine, first_answer, imports, kubernetes, new_machine, plan
+from tests.benchmarks import (
+    accuracy,
+    aws,
+    compression,
+    engine,
+    first_answer,
+    imports,
+    kubernetes,
+    new_machine,
+    plan,
+    training,
+)
 from tests.benchmarks.measure import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
@@ -21,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Figure]]] = {
     "first_answer": first_answer.figures,
     "accuracy": accuracy.figures,
     "compression": compression.figures,
+    "training": training.figures,
     "new_machine": new_machine.figures,
 }
 

@@ -19,6 +19,7 @@ from accelstack_workloads.cli.training import evaluate, train
 from accelstack_workloads.cli.versions import fetch, register, registry_app
 from accelstack_workloads.errors import EXIT_BAD_INPUT, WorkloadError
 from accelstack_workloads.lifeline import watch_parent
+from accelstack_workloads.process_settings import start_again
 
 app = typer.Typer(
     help="The bundled workloads, step by step: prepare, train, evaluate, compress, export, register, predict, "
@@ -42,6 +43,8 @@ def main() -> NoReturn:
     SageMaker calls `train` and `serve` without options and has its own files in place: those then say the rest.
     """
     try:
+        if sys.argv[1:2] in (["train"], ["compress"]):
+            start_again()
         if not {"train", "serve"} & {*sys.argv[1:2]}:  # those two end in their own, orderly way
             watch_parent(lambda: os._exit(1))
         elif sagemaker.asked(sys.argv[1:]):
