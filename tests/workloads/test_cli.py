@@ -20,6 +20,7 @@ STEPS = (
     "prepare",
     "train",
     "evaluate",
+    "explain",
     "compress",
     "export",
     "register",
