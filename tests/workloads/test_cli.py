@@ -26,6 +26,9 @@ STEPS = (
     "register",
     "registry init",
     "registry verify",
+    "pipeline run",
+    "pipeline compile",
+    "pipeline step",
     "predict",
     "serve",
 )

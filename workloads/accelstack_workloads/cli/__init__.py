@@ -15,6 +15,7 @@ from accelstack_workloads.cli.data import prepare
 from accelstack_workloads.cli.explain import explain
 from accelstack_workloads.cli.export import export
 from accelstack_workloads.cli.options import leave, rank
+from accelstack_workloads.cli.pipeline import pipeline_app
 from accelstack_workloads.cli.serving import predict, serve
 from accelstack_workloads.cli.training import evaluate, train
 from accelstack_workloads.cli.versions import fetch, register, registry_app
@@ -35,6 +36,7 @@ for _step in (prepare, train, evaluate, explain, compress, export, register, fet
     app.command()(_step)
 app.add_typer(registry_app, name="registry")
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(pipeline_app, name="pipeline")
 
 
 def main() -> NoReturn:
