@@ -13,16 +13,9 @@ from typing import Any
 from accelstack_workloads import model_format
 from accelstack_workloads.atomic import new_folder, write_file
 from accelstack_workloads.errors import WorkloadError
-from accelstack_workloads.exports import trial
+from accelstack_workloads.exports import FORMATS, trial
 
 REPORT = "export.json"
-FORMATS = {
-    "torch": "exports.program",
-    "onnx": "exports.onnx_file",
-    "triton": "exports.triton",
-    "tensorflow": "exports.saved_model",
-}
-"""What can be written, and the module that does."""
 
 
 def export(model_folder: Path, out: Path, formats: Sequence[str]) -> dict[str, Any]:

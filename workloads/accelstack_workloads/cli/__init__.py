@@ -12,8 +12,10 @@ from accelstack_workloads import sagemaker
 from accelstack_workloads.cli.cluster import cluster_app
 from accelstack_workloads.cli.compress import compress
 from accelstack_workloads.cli.data import prepare
+from accelstack_workloads.cli.explain import explain
 from accelstack_workloads.cli.export import export
 from accelstack_workloads.cli.options import leave, rank
+from accelstack_workloads.cli.pipeline import pipeline_app
 from accelstack_workloads.cli.serving import predict, serve
 from accelstack_workloads.cli.training import evaluate, train
 from accelstack_workloads.cli.versions import fetch, register, registry_app
@@ -22,8 +24,8 @@ from accelstack_workloads.lifeline import watch_parent
 from accelstack_workloads.process_settings import start_again
 
 app = typer.Typer(
-    help="The bundled workloads, step by step: prepare, train, evaluate, compress, export, register, predict, "
-    "serve.\n\n"
+    help="The bundled workloads, step by step: prepare, train, evaluate, explain, compress, export, register, "
+    "predict, serve.\n\n"
     "Exit status: 0 done; 1 an unexpected error; 4 `registry verify` found a version missing or changed; "
     "2 bad input, with one line on stderr; 3 training stopped on request, after a checkpoint.",
     no_args_is_help=True,
@@ -31,10 +33,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _step in (prepare, train, evaluate, compress, export, register, fetch, predict, serve):
+for _step in (prepare, train, evaluate, explain, compress, export, register, fetch, predict, serve):
     app.command()(_step)
 app.add_typer(registry_app, name="registry")
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(pipeline_app, name="pipeline")
 
 
 def main() -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,8 @@ import typer
 
 from accelstack_workloads.cli.options import JsonOption, ModelOption, NameOption, RegistryOption, print_json
 from accelstack_workloads.errors import EXIT_NOT_VERIFIED
+
+VERSION = "version.json"
 
 registry_app = typer.Typer(help="Prepares the model registry, and checks what is in it.", no_args_is_help=True)
 
@@ -22,6 +25,7 @@ def register(
     evaluation: Annotated[
         Path | None, typer.Option(help="evaluation.json of this model; its score becomes a tag.")
     ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write into: version.json, which says the same.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copies a model into the store and registers it as a new version; the same content keeps its version.
@@ -31,6 +35,10 @@ def register(
     from accelstack_workloads import registry as step
 
     version = step.register(model, name, registry, store, evaluation)
+    if out:
+        from accelstack_workloads.atomic import write_file
+
+        write_file(out / VERSION, (json.dumps(version, indent=2) + "\n").encode())
     if as_json:
         print_json(version)
     else:
