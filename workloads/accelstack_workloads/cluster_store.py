@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,31 +59,70 @@ class RunStore:
             raise self._unusable(error) from error
 
     def checkpoints(self) -> list[str]:
-        """Names of the checkpoints that are there, newest first."""
-        try:
-            self._files.invalidate_cache()
-            found = self._files.ls(f"{self._root}/{CHECKPOINTS}", detail=False)
-        except FileNotFoundError:
-            return []
-        except Exception as error:
-            raise self._unusable(error) from error
-        names = [str(path).rpartition("/")[2] for path in found]
-        return sorted((name for name in names if checkpoint.NAME.fullmatch(name)), reverse=True)
+        """Names of the checkpoints that are there whole, newest first."""
+        return [name for name, files in self._folders().items() if checkpoint.MARKER in files]
 
     def restore(self, folder: Path) -> None:
-        """Copies the checkpoints that the folder lacks."""
+        """Copies what the folder lacks of the checkpoints; the marker of each last."""
         for name in self.checkpoints():
-            if not (folder / name).exists() and (content := self._read(f"{CHECKPOINTS}/{name}")):
-                write_file(folder / name, content)
+            marker = self._read(f"{CHECKPOINTS}/{name}/{checkpoint.MARKER}") or b""
+            try:
+                shards = checkpoint.parse(marker)["shards"]
+            except ValueError as error:
+                print(f"warning: checkpoint {name} in the store is passed over ({error})", flush=True)
+                continue
+            for shard in shards:
+                if not (folder / name / shard).exists() and (content := self._read(f"{CHECKPOINTS}/{name}/{shard}")):
+                    write_file(folder / name / shard, content)
+            if not (folder / name / checkpoint.MARKER).exists():
+                write_file(folder / name / checkpoint.MARKER, marker)
 
     def save(self, folder: Path) -> None:
-        """Copies the checkpoints that the store lacks, and drops all but the newest there."""
-        there = self.checkpoints()
+        """Copies what the store lacks of the checkpoints, and drops all but the newest there.
+
+        Machines without a shared disk have a part of the shards each, and one of them has the marker: it follows when
+        all shards that it names are there.
+        """
+        there, whole = self._folders(), self.checkpoints()
+        oldest = whole[-1] if len(whole) >= checkpoint.KEPT else ""
+        for path in sorted(folder.glob("*/*")):
+            name = path.parent.name
+            if checkpoint.NAME.fullmatch(name) and checkpoint.SHARD.fullmatch(path.name) and name > oldest:
+                self._copy(path, there)
+        there = self._folders()
         for path in checkpoint.find(folder):
-            if path.name not in there and path.name > (there[-1] if len(there) >= checkpoint.KEPT else ""):
-                self.write(f"{CHECKPOINTS}/{path.name}", path.read_bytes())
-        for name in self.checkpoints()[checkpoint.KEPT :]:
-            self._files.rm_file(f"{self._root}/{CHECKPOINTS}/{name}")
+            if path.name > oldest and {*checkpoint.read(path)["shards"]} <= there.get(path.name, set()):
+                self._copy(path / checkpoint.MARKER, there)
+        kept = self.checkpoints()[: checkpoint.KEPT]
+        for name, files in self._folders().items():
+            if kept and name < kept[0] and name not in kept:
+                self._drop(name, files)
+
+    def _copy(self, path: Path, there: dict[str, set[str]]) -> None:
+        if path.name not in there.get(path.parent.name, set()):
+            self.write(f"{CHECKPOINTS}/{path.parent.name}/{path.name}", path.read_bytes())
+
+    def _drop(self, name: str, files: set[str]) -> None:
+        """Removes a checkpoint, its marker first: what is left of it then is none."""
+        for file in sorted(files, key=lambda file: file != checkpoint.MARKER):
+            with suppress(FileNotFoundError):  # another machine was faster
+                self._files.rm_file(f"{self._root}/{CHECKPOINTS}/{name}/{file}")
+
+    def _folders(self) -> dict[str, set[str]]:
+        """Names of the files of each checkpoint that is there, whole or not, newest first."""
+        try:
+            self._files.invalidate_cache()
+            found = self._files.find(f"{self._root}/{CHECKPOINTS}")
+        except FileNotFoundError:
+            return {}
+        except Exception as error:
+            raise self._unusable(error) from error
+        folders: dict[str, set[str]] = {}
+        for path in sorted(map(str, found), reverse=True):
+            name, file = path.split("/")[-2:]
+            if checkpoint.NAME.fullmatch(name):
+                folders.setdefault(name, set()).add(file)
+        return folders
 
     def _read(self, name: str) -> bytes | None:
         try:
@@ -125,5 +165,5 @@ class Mirror:
             try:
                 self._store.save(self._folder)
                 self._store.restore(self._folder)
-            except (WorkloadError, OSError) as error:  # tried again: the store may be out of reach for a while
+            except (OSError, ValueError) as error:  # tried again: the store may be out of reach for a while
                 print(f"warning: checkpoints are not copied to the store yet: {error}", flush=True)

@@ -27,16 +27,30 @@ class Group:
         rank: its number, from 0.
         size: how many there are.
         device: where it computes.
+        place: its number among those on its machine, from 0, and how many they are.
+        background: what carries the exchanges of checkpoints, which go on beside those of training; None for one alone.
     """
 
     rank: int
     size: int
     device: torch.device
+    place: tuple[int, int] = (0, 1)
+    background: distributed.ProcessGroup | None = None
 
     @property
     def leads(self) -> bool:
         """Whether this process is the one that prints and writes."""
         return self.rank == 0
+
+    @property
+    def leads_machine(self) -> bool:
+        """Whether it is the first of those on its machine."""
+        return self.place[0] == 0
+
+    @property
+    def share_of_machine(self) -> tuple[int, None, int]:
+        """Start, end and step of this process's share of work that each machine does once."""
+        return self.place[0], None, self.place[1]
 
     def total(self, values: list[float]) -> list[float]:
         """Each value summed over the processes."""
@@ -76,7 +90,8 @@ def join() -> Iterator[Group]:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all on this machine: listen on no other interface
     try:
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
-        yield Group(rank, size, device)
+        place = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        yield Group(rank, size, device, place, distributed.new_group(backend="gloo", timeout=TIMEOUT))
     except (distributed.DistError, RuntimeError) as error:
         if not _peer_ended(error):
             raise

@@ -18,13 +18,15 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from accelstack_workloads import checkpoint, model_format
+from accelstack_workloads import model_format
+from accelstack_workloads.checkpointing import Checkpoints
 from accelstack_workloads.datasets import prepared
 from accelstack_workloads.errors import WorkloadError
 from accelstack_workloads.group import Group, join
 from accelstack_workloads.lifeline import StopRequest
 from accelstack_workloads.model_files import ModelDescription
 from accelstack_workloads.models.model import Outcome
+from accelstack_workloads.optimizer import adamw, state_by_name
 from accelstack_workloads.precision import computing
 from accelstack_workloads.progress import Progress, say
 from accelstack_workloads.run_folder import RunFolder
@@ -33,7 +35,6 @@ from accelstack_workloads.schedule import learning_rate
 from accelstack_workloads.settings import Settings
 
 AGREE_EVERY = 8  # steps between the points where the processes agree on whether to stop
-WEIGHT_DECAY = 0.01
 WORTH_THREADS = 2**23  # weights times samples in a batch; on less, threads wait for each other longer than they work
 
 
@@ -108,7 +109,8 @@ class Trainer:
         self.model = model_format.build(ModelDescription(data.workload, settings.architecture, data.facts))
         # On a CPU convolutions take two thirds of the time with the channels last; others know no such format.
         self.model.to(group.device).to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), weight_decay=WEIGHT_DECAY, fused=True)
+        self.optimizer = adamw(self.model.network)
+        self.checkpoints = Checkpoints(run.checkpoints, group)
         samples = {name: torch.from_numpy(array).to(group.device) for name, array in data.train.items()}
         self.feed = self.model.feed(samples, data.facts, settings.seed)
         if settings.batch_size > self.feed.count:
@@ -133,15 +135,30 @@ class Trainer:
         Raises:
             WorkloadError: the checkpoint was made with other settings.
         """
-        state = self.group.from_leader(self._newest_state)
-        if state is None:
+        found = self.checkpoints.newest()
+        if found is None:
             return Position(0, 0)
-        self.model.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.history, self.seconds, self.best = state["history"], state["seconds"], state["best"]
+        state = found.state
+        self.settings.check_same(state["settings"], found.path)
+        if state["best"]:
+            self.best = {name: value.detach().clone() for name, value in self.model.network.state_dict().items()}
+        self.checkpoints.load(found, self.tensors())
+        self.history, self.seconds = state["history"], state["seconds"]
+        position = Position(state["epoch"], state["step"])
         if self.group.leads:
             self.totals += torch.tensor(state["totals"], device=self.totals.device)
-        return Position(state["epoch"], state["step"])
+            say(f"going on from {found.path.name}: {position}")
+        return position
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All tensors that decide how training goes on, by names that another run of the same settings has too."""
+        network = self.model.network
+        kinds = {
+            "network": network.state_dict(),
+            "optimizer": state_by_name(self.optimizer, network),
+            "best": self.best,
+        }
+        return {f"{kind}.{name}": tensor for kind, tensors in kinds.items() for name, tensor in tensors.items()}
 
     def fit(self, start: Position, stop: StopRequest | bool) -> Position:
         """Trains from `start` to the end, or to where the processes agree to stop; gives that position."""
@@ -153,7 +170,11 @@ class Trainer:
         left = self.settings.epochs * self.steps * self.settings.batch_size - done
         self.progress = Progress(self.settings.epochs, left, self.model.unit, self.model.score, self.group.leads)
         self.began = time.monotonic() - self.seconds
+        with self.checkpoints:
+            return self.epochs(network, start, stop)
 
+    def epochs(self, network: torch.nn.Module, start: Position, stop: StopRequest | bool) -> Position:
+        """The epochs from `start` on; gives where they end."""
         for epoch in range(start.epoch, self.settings.epochs):
             if out_of_patience([entry.get("apart", 0.0) for entry in self.history], self.settings.patience):
                 break
@@ -252,24 +273,18 @@ class Trainer:
         return loss / count
 
     def save(self, position: Position) -> Position:
-        """Writes a checkpoint and the metrics so far; gives the position back."""
+        """Begins a checkpoint, and writes the metrics so far; gives the position back."""
         state = {
             "settings": asdict(self.settings),
             "epoch": position.epoch,
             "step": position.step,
-            "network": self.model.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
             "totals": self.group.total(self.totals.tolist()),
             "history": self.history,
-            "best": self.best,
+            "best": bool(self.best),
             "seconds": time.monotonic() - self.began,
         }
-
-        def write() -> None:
-            checkpoint.save(self.run.checkpoints, position.epoch * self.steps + position.step, state)
-            self.run.write_metrics(self.history)
-
-        self.group.from_leader(write)
+        self.checkpoints.save(position.epoch * self.steps + position.step, self.tensors(), state)
+        self.group.from_leader(lambda: self.run.write_metrics(self.history))
         return position
 
     def finish(self, start: Position) -> None:
@@ -300,12 +315,3 @@ class Trainer:
         )
         right = f"{self.model.score} {metrics[self.model.score]:.3f} on the training {self.model.unit}"
         say(f"trained {self.run.model}: {right}, {seconds:.1f} s")
-
-    def _newest_state(self) -> dict[str, Any] | None:
-        found = checkpoint.load_newest(self.run.checkpoints, warn=lambda text: say(f"warning: {text}"))
-        if found is None:
-            return None
-        path, state = found
-        self.settings.check_same(state["settings"], path)
-        say(f"going on from {path.name}: {Position(state['epoch'], state['step'])}")
-        return state
