@@ -19,11 +19,12 @@ from accelstack_workloads.evaluate import evaluate
 from accelstack_workloads.group import Group
 from accelstack_workloads.models import probabilities, quantities
 from accelstack_workloads.models.tables import Features
+from accelstack_workloads.optimizer import WEIGHT_DECAY
 from accelstack_workloads.run_folder import RunFolder
 from accelstack_workloads.sampling import batch, order
 from accelstack_workloads.schedule import learning_rate
 from accelstack_workloads.settings import Settings
-from accelstack_workloads.train import WEIGHT_DECAY, Trainer
+from accelstack_workloads.train import Trainer
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.impute import SimpleImputer

@@ -14,11 +14,12 @@ from accelstack_workloads.group import Group
 from accelstack_workloads.model_files import ModelDescription
 from accelstack_workloads.models.cnn import Cnn
 from accelstack_workloads.models.resnet import ResNet18
+from accelstack_workloads.optimizer import WEIGHT_DECAY
 from accelstack_workloads.run_folder import RunFolder
 from accelstack_workloads.sampling import batch, order
 from accelstack_workloads.schedule import learning_rate
 from accelstack_workloads.settings import Settings
-from accelstack_workloads.train import WEIGHT_DECAY, Trainer
+from accelstack_workloads.train import Trainer
 from safetensors.torch import load_file
 from torch.nn import functional
 

@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from accelstack_workloads.datasets.prepared import Prepared
 from accelstack_workloads.models.model import Model
+from accelstack_workloads.optimizer import WEIGHT_DECAY
 from accelstack_workloads.progress import Progress
 from accelstack_workloads.sampling import batch, order
 from accelstack_workloads.train import WORTH_THREADS
 
-WEIGHT_DECAY = 0.01
 WARM_UP = 0.1
 TEMPERATURE = 2.0
 TAUGHT = 0.7

@@ -54,12 +54,12 @@ def _by_tracing(model: Model) -> ModelProto:
         for spec in (*model.inputs, *model.outputs)
     }
     tensors = tuple(map(torch.from_numpy, trial.inputs(model.inputs, batch=2).values()))
-    content = BytesIO()
+    content: Any = BytesIO()
     torch.onnx.export(model, tensors, content, **_names(model), dynamic_axes=free, opset_version=OPSET, dynamo=False)
     return load_model_from_string(content.getvalue())
 
 
-def _names(model: Model) -> dict[str, list[str]]:
+def _names(model: Model) -> dict[str, Any]:
     return {
         "input_names": [spec.name for spec in model.inputs],
         "output_names": [spec.name for spec in model.outputs],
