@@ -19,7 +19,7 @@ from accelstack_workloads.datasets import prepared
 from accelstack_workloads.group import Group
 from accelstack_workloads.run_folder import RunFolder
 from accelstack_workloads.sampling import Augmentation, batch, order
-from accelstack_workloads.settings import Settings
+from accelstack_workloads.settings import Execution, Settings
 from accelstack_workloads.train import Position, Trainer
 from safetensors.torch import load_file
 
@@ -57,6 +57,7 @@ def trainer(data: Path, folder: Path, epochs: int = 2) -> Trainer:
         RunFolder(folder),
         Settings(loaded.digest, epochs, 64, 0.005, 1, "cnn"),
         Group(0, 1, torch.device("cpu")),
+        Execution(),
     )
 
 
@@ -237,7 +238,7 @@ def test_a_batch_must_divide_by_the_processes(digits_data: Path, tmp_path: Path)
     with pytest.raises(
         ValueError, match="--batch-size: 64 is shared by 3 processes and must be a multiple of 3; give 66"
     ):
-        Trainer(loaded, RunFolder(tmp_path), settings, Group(0, 3, torch.device("cpu")))
+        Trainer(loaded, RunFolder(tmp_path), settings, Group(0, 3, torch.device("cpu")), Execution())
 
 
 def test_two_trainings_do_not_share_a_folder(

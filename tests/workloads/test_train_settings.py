@@ -16,7 +16,7 @@ from accelstack_workloads.precision import computing
 from accelstack_workloads.run_folder import RunFolder
 from accelstack_workloads.sampling import validation
 from accelstack_workloads.schedule import learning_rate
-from accelstack_workloads.settings import SCHEDULES, Settings
+from accelstack_workloads.settings import SCHEDULES, Execution, Settings
 from accelstack_workloads.train import Position, Trainer, out_of_patience
 from safetensors.torch import load_file
 
@@ -26,7 +26,7 @@ from tests.workloads.steps import run
 def trainer(data: Path, folder: Path, epochs: int = 1, batch_size: int = 64, **settings: object) -> Trainer:
     loaded = prepared.load(data)
     made = Settings(loaded.digest, epochs, batch_size, 0.005, 1, "cnn", **settings)
-    return Trainer(loaded, RunFolder(folder), made, Group(0, 1, torch.device("cpu")))
+    return Trainer(loaded, RunFolder(folder), made, Group(0, 1, torch.device("cpu")), Execution())
 
 
 def trained(each: Trainer) -> dict[str, torch.Tensor]:

@@ -9,20 +9,23 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from concurrent import futures
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.filesystem import FileSystem
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import AsyncSaveResponse, async_save
 from torch.distributed.checkpoint.storage import WriteResult
+from torch.futures import Future
 
 from accelstack_workloads import checkpoint
 from accelstack_workloads.errors import WorkloadError
@@ -56,7 +59,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, group: Group) -> None:
         self.folder, self.group = folder, group
-        self._under_way: Future[Any] | None = None
+        self._under_way: futures.Future[Any] | AsyncSaveResponse | None = None
         self._path = folder
 
     def __enter__(self) -> Checkpoints:
@@ -86,10 +89,10 @@ class Checkpoints:
             checkpoint.tidy(self.folder)
         self._path = self.folder / checkpoint.folder_name(step)
         try:
-            self._under_way = dcp.async_save(
+            self._under_way = async_save(
                 dict(tensors),
                 storage_writer=_Writer(self._path, state),
-                planner=dcp.DefaultSavePlanner(dedup_save_to_lowest_rank=True),
+                planner=DefaultSavePlanner(dedup_save_to_lowest_rank=True),
                 process_group=self.group.background,
                 no_dist=self.group.size == 1,
             )
@@ -105,7 +108,8 @@ class Checkpoints:
         if self._under_way is None:
             return
         try:
-            self._under_way.result()
+            response = self._under_way
+            (response.upload_completion if isinstance(response, AsyncSaveResponse) else response).result()
         except CheckpointException as error:
             if self.group.leads_machine and not (self._path / checkpoint.MARKER).exists():
                 shutil.rmtree(self._path, ignore_errors=True)
@@ -149,7 +153,7 @@ class Checkpoints:
                 f"out: {found.path} is of another model ({named}); give the same settings, another --out, "
                 "or delete that run"
             )
-        dcp.load(
+        load(
             dict(tensors),
             storage_reader=reader,
             process_group=self.group.background,
@@ -202,7 +206,7 @@ class _Writer(HuggingFaceStorageWriter):
             written = self._folder / name
             names[name] = f"{checkpoint.digest(written)}.safetensors"
             written.replace(self._folder / names[name])
-        renamed: torch.futures.Future[list[WriteResult]] = torch.futures.Future()
+        renamed: Future[list[WriteResult]] = Future()
         renamed.set_result(
             [
                 replace(

@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
+from accelstack_workloads.diagnosis import RollCall
 from accelstack_workloads.errors import WorkloadError
 
 Result = TypeVar("Result")
-TIMEOUT = timedelta(minutes=5)  # of any one exchange between the processes
+MEET_TIMEOUT = timedelta(minutes=5)  # for all to be there
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Group:
         device: where it computes.
         place: its number among those on its machine, from 0, and how many they are.
         background: what carries the exchanges of checkpoints, which go on beside those of training; None for one alone.
+        roll: who is there and how far each came; None for one alone.
     """
 
     rank: int
@@ -36,6 +40,7 @@ class Group:
     device: torch.device
     place: tuple[int, int] = (0, 1)
     background: distributed.ProcessGroup | None = None
+    roll: RollCall | None = None
 
     @property
     def leads(self) -> bool:
@@ -59,6 +64,19 @@ class Group:
             distributed.all_reduce(sums)
         return sums.tolist()
 
+    def of_each(self, value: float) -> list[float]:
+        """The value of each process, by their numbers."""
+        return self.total([value if rank == self.rank else 0.0 for rank in range(self.size)])
+
+    def note(self, place: object) -> None:
+        """Leaves word how far this process came, for when it is lost."""
+        if self.roll:
+            self.roll.note(str(place))
+
+    def host(self, rank: int) -> str:
+        """The machine of a process."""
+        return self.roll.host(rank) if self.roll else socket.gethostname()
+
     def from_leader(self, work: Callable[[], Result]) -> Result:
         """What `work` gives, or the WorkloadError it raises, in the leading process, for all of them."""
         outcome: list[Any] = [None, None]
@@ -75,11 +93,14 @@ class Group:
 
 
 @contextmanager
-def join() -> Iterator[Group]:
+def join(timeout_minutes: float) -> Iterator[Group]:
     """The group that torchrun's environment names, for the length of the block.
 
+    Args:
+        timeout_minutes: of any one exchange between the processes.
+
     Raises:
-        WorkloadError: another process of the group ended meanwhile.
+        WorkloadError: another process of the group ended meanwhile, or does not answer.
     """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device = _device()
@@ -88,15 +109,26 @@ def join() -> Iterator[Group]:
         return
     if os.environ.get("LOCAL_WORLD_SIZE") == str(size) and "lo" in [name for _, name in socket.if_nameindex()]:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all on this machine: listen on no other interface
+    timeout, roll = timedelta(minutes=timeout_minutes), None
     try:
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+        store, rank, size = next(rendezvous("env://", timeout=MEET_TIMEOUT))
+        roll = RollCall(PrefixStore("roll", store), rank, size)
+        backends = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(
+            backends, store=PrefixStore("group", store), rank=rank, world_size=size, timeout=timeout
+        )
         place = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        yield Group(rank, size, device, place, distributed.new_group(backend="gloo", timeout=TIMEOUT))
+        background = distributed.new_group(backend="gloo", timeout=timeout)
+        assert isinstance(background, distributed.ProcessGroup)  # noqa: S101 - all are in it
+        yield Group(rank, size, device, place, background, roll)
     except (distributed.DistError, RuntimeError) as error:
-        if not _peer_ended(error):
+        late = _is_late(error)
+        if not (late or _has_ended(error)):
             raise
+        named = "; ".join(roll.missing()) if roll else ""
+        how = f", which gave no answer for {timeout_minutes:g} minutes" if late else ""
         raise WorkloadError(
-            f"training: process {rank} of {size} lost another one of its group; "
+            f"training: process {rank} of {size} lost another one of its group{named and f': {named}'}{how}; "
             "run again to go on from the last checkpoint"
         ) from error
     finally:
@@ -113,6 +145,10 @@ def _device() -> torch.device:
     return device
 
 
-def _peer_ended(error: Exception) -> bool:
+def _is_late(error: Exception) -> bool:
+    return any(sign in str(error).lower() for sign in ("timed out", "timeout"))
+
+
+def _has_ended(error: Exception) -> bool:
     signs = ("connection closed by peer", "connection reset", "broken pipe", "connection was closed", "socket closed")
     return isinstance(error, distributed.DistError) or any(sign in str(error).lower() for sign in signs)

@@ -24,7 +24,7 @@ def adamw(network: torch.nn.Module) -> torch.optim.AdamW:
 
 def state_by_name(optimizer: torch.optim.Optimizer, network: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The optimiser's tensors themselves, by the names of the weights that they belong to."""
-    names = {weight: name for name, weight in network.named_parameters()}
+    names = dict[torch.Tensor, str]((weight, name) for name, weight in network.named_parameters())
     return {
         f"{names[weight]}.{key}": value for weight, state in optimizer.state.items() for key, value in state.items()
     }

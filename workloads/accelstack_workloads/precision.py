@@ -15,15 +15,25 @@ def computing(precision: str, device: torch.device) -> AbstractContextManager[ob
     Raises:
         WorkloadError: bfloat16 is asked for, and the hardware lacks it.
     """
+    chosen = numbers(precision, device)
+    return torch.autocast(device.type, chosen) if chosen else nullcontext()
+
+
+def numbers(precision: str, device: torch.device) -> torch.dtype | None:
+    """The numbers that a network computes in where they are not those of its weights; else None.
+
+    Raises:
+        WorkloadError: bfloat16 is asked for, and the hardware lacks it.
+    """
     if precision == "float32":
-        return nullcontext()
+        return None
     if not _has_bfloat16(device):
         if precision == "auto":
-            return nullcontext()
+            return None
         raise WorkloadError(
             f"--precision: bfloat16 is asked for, and this machine's {device.type} lacks it; use float32 or auto"
         )
-    return torch.autocast(device.type, torch.bfloat16)
+    return torch.bfloat16
 
 
 def _has_bfloat16(device: torch.device) -> bool:

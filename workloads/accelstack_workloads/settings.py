@@ -11,7 +11,9 @@ from accelstack_workloads.errors import WorkloadError
 
 SCHEDULES = ("one-cycle", "cosine", "constant")
 PRECISIONS = ("float32", "bfloat16", "auto")
+SHARDINGS = ("none", "full")
 LARGEST_SEED = 2**63 - 1
+LONGEST_TIMEOUT = 24 * 60  # minutes
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,23 @@ class Settings:
         if self.patience < 0:
             raise WorkloadError(f"--patience: {self.patience} is below 0; give epochs, or 0 to train to the end")
 
+    def check_shares(self, processes: int) -> None:
+        """Refuses a batch that the processes cannot share evenly.
+
+        Raises:
+            WorkloadError: it does not divide by them, or their shares by the parts.
+        """
+        if self.batch_size % processes:
+            raise WorkloadError(
+                f"--batch-size: {self.batch_size} is shared by {processes} processes and must be a multiple of "
+                f"{processes}; give {math.ceil(self.batch_size / processes) * processes}"
+            )
+        if self.batch_size % (processes * self.accumulate):
+            raise WorkloadError(
+                f"--accumulate: {self.accumulate} parts of the {self.batch_size // processes} samples that a "
+                "process has of each batch are not even; give a number that divides them"
+            )
+
     def check_same(self, other: dict[str, Any], what: Path) -> None:
         """Refuses to go on from `what`, which was made with the settings `other`, where they differ."""
         differing = [
@@ -80,6 +99,42 @@ class Settings:
             raise WorkloadError(
                 f"out: {what} was made with other settings ({'; '.join(differing)}); "
                 "give the same settings, another --out, or delete that run"
+            )
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run computes, and what it reports; a run may be gone on with other ones.
+
+    Attributes:
+        checkpoint_minutes: most that may pass between two checkpoints; 0 saves at the end of each epoch alone.
+        sharding: one of `SHARDINGS`: whether each process has the whole model, or all have a part of it each.
+        compile: whether the network is compiled.
+        timeout_minutes: that a process waits for another one before it gives up.
+        tracking: URI of an MLflow server or folder that measures go to; empty for none.
+
+    Raises:
+        WorkloadError: a value breaks its rule.
+    """
+
+    checkpoint_minutes: float = 10.0
+    sharding: str = SHARDINGS[0]
+    compile: bool = False
+    timeout_minutes: float = 10.0
+    tracking: str = ""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.checkpoint_minutes) and self.checkpoint_minutes >= 0):
+            raise WorkloadError(
+                f"--checkpoint-minutes: {self.checkpoint_minutes} is not a finite number from 0; "
+                "give minutes such as 10, or 0 for the end of each epoch alone"
+            )
+        if self.sharding not in SHARDINGS:
+            raise WorkloadError(f"--sharding: {self.sharding!r} is not known; use one of: {', '.join(SHARDINGS)}")
+        if not 0 < self.timeout_minutes <= LONGEST_TIMEOUT:
+            raise WorkloadError(
+                f"--timeout-minutes: {self.timeout_minutes} is not above 0 and at most {LONGEST_TIMEOUT}, a day; "
+                "give minutes such as 10"
             )
 
 

@@ -1,4 +1,4 @@
-"""Trains a workload's model on prepared data: alone, or data-parallel under torchrun.
+"""Trains a workload's model on prepared data: alone, or under torchrun with each process on its share of each batch.
 
 A run goes on from its newest checkpoint, and then ends, on the same number of processes, with the same weights as one
 that was never interrupted.
@@ -7,76 +7,62 @@ that was never interrupted.
 from __future__ import annotations
 
 import math
-import platform
 import time
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
-from accelstack_workloads import model_format
+from accelstack_workloads import model_format, parallel
 from accelstack_workloads.checkpointing import Checkpoints
+from accelstack_workloads.compiling import compiling
 from accelstack_workloads.datasets import prepared
+from accelstack_workloads.delivery import deliver
 from accelstack_workloads.errors import WorkloadError
 from accelstack_workloads.group import Group, join
 from accelstack_workloads.lifeline import StopRequest
 from accelstack_workloads.model_files import ModelDescription
 from accelstack_workloads.models.model import Outcome
 from accelstack_workloads.optimizer import adamw, state_by_name
-from accelstack_workloads.precision import computing
+from accelstack_workloads.precision import computing, numbers
 from accelstack_workloads.progress import Progress, say
+from accelstack_workloads.reporting import Reports
 from accelstack_workloads.run_folder import RunFolder
 from accelstack_workloads.sampling import batch, order, validation
-from accelstack_workloads.schedule import learning_rate
-from accelstack_workloads.settings import Settings
+from accelstack_workloads.schedule import Position, learning_rate, out_of_patience
+from accelstack_workloads.settings import Execution, Settings
+from accelstack_workloads.stopwatch import Stopwatch
 
-AGREE_EVERY = 8  # steps between the points where the processes agree on whether to stop
+AGREE_EVERY = 8  # steps between the points where the processes agree on whether to stop or to save
 WORTH_THREADS = 2**23  # weights times samples in a batch; on less, threads wait for each other longer than they work
 
 
-@dataclass(frozen=True)
-class Position:
-    """A point between two steps: epochs done, and steps done in the epoch after them."""
-
-    epoch: int
-    step: int
-
-    def __str__(self) -> str:
-        return f"epoch {self.epoch + 1} step {self.step}"
-
-
-def train(data_folder: Path, run: RunFolder, settings: Settings) -> bool:
+def train(data_folder: Path, run: RunFolder, settings: Settings, execution: Execution) -> bool:
     """Trains a model, or goes on doing so; False where it was asked to stop, and did, after a checkpoint.
 
     Args:
         data_folder: prepared samples.
         run: where checkpoints, metrics and the model go.
         settings: of the run; `settings.data` is the digest of the prepared samples.
+        execution: how it computes.
 
     Raises:
         WorkloadError: of the data, the settings, the checkpoints or the disk.
     """
     data = prepared.load(data_folder)
-    with join() as group, run.lock() if group.leads else nullcontext():
+    with join(execution.timeout_minutes) as group, run.lock() if group.leads else nullcontext():
         stop = StopRequest()
-        trainer = Trainer(data, run, settings, group)
+        trainer = Trainer(data, run, settings, group, execution)
         start = trainer.resume()
         end = trainer.fit(start, stop)
-        if end.epoch < settings.epochs:
-            if group.leads:
-                say(f"stopped after checkpoint at {end}; run again to go on")
-            return False
-        group.from_leader(lambda: trainer.finish(start))
-    return True
-
-
-def out_of_patience(losses: list[float], patience: int) -> bool:
-    """Whether so many epochs have passed since the lowest of the losses; never without patience."""
-    return bool(patience and losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
+        done = end.epoch >= settings.epochs
+        if done:
+            trainer.finish(start)
+        elif group.leads:
+            say(f"stopped after checkpoint at {end}; run again to go on")
+    return done
 
 
 class Trainer:
@@ -87,28 +73,28 @@ class Trainer:
         run: where checkpoints and results go.
         settings: of the run.
         group: the processes that train together.
+        execution: how it computes.
 
     Raises:
         WorkloadError: the batch size does not divide by the processes, or the data do not fit the architecture.
     """
 
-    def __init__(self, data: prepared.Prepared, run: RunFolder, settings: Settings, group: Group) -> None:
-        if settings.batch_size % group.size:
-            raise WorkloadError(
-                f"--batch-size: {settings.batch_size} is shared by {group.size} processes and must be a multiple of "
-                f"{group.size}; give {math.ceil(settings.batch_size / group.size) * group.size}"
-            )
-        if settings.batch_size % (group.size * settings.accumulate):
-            raise WorkloadError(
-                f"--accumulate: {settings.accumulate} parts of the {settings.batch_size // group.size} samples that a "
-                "process has of each batch are not even; give a number that divides them"
-            )
-        self.run, self.settings, self.group = run, settings, group
+    def __init__(
+        self, data: prepared.Prepared, run: RunFolder, settings: Settings, group: Group, execution: Execution
+    ) -> None:
+        settings.check_shares(group.size)
+        self.run, self.settings, self.group, self.execution = run, settings, group, execution
         self.mine = slice(group.rank, None, group.size)  # this process's share of a batch
         torch.manual_seed(settings.seed)
         self.model = model_format.build(ModelDescription(data.workload, settings.architecture, data.facts))
-        # On a CPU convolutions take two thirds of the time with the channels last; others know no such format.
-        self.model.to(group.device).to(memory_format=torch.channels_last)
+        weights = sum(each.numel() for each in self.model.parameters())
+        self.shards = execution.sharding == "full" and group.size > 1
+        if self.shards:
+            parallel.shard(self.model.network, group, numbers(settings.precision, group.device))
+        self.model.to(group.device)
+        if not self.shards:
+            # On a CPU convolutions take two thirds of the time with the channels last; others know no such format.
+            self.model.to(memory_format=torch.channels_last)
         self.optimizer = adamw(self.model.network)
         self.checkpoints = Checkpoints(run.checkpoints, group)
         samples = {name: torch.from_numpy(array).to(group.device) for name, array in data.train.items()}
@@ -121,13 +107,14 @@ class Trainer:
         self.chosen, self.apart = validation(settings.seed, self.feed.count, bool(settings.patience))
         self.steps = math.ceil(len(self.chosen) / settings.batch_size)  # per epoch
         self.any = torch.zeros(settings.batch_size, dtype=torch.long)  # a batch of the first sample alone
-        if sum(each.numel() for each in self.model.parameters()) * settings.batch_size < WORTH_THREADS:
+        if weights * settings.batch_size < WORTH_THREADS:
             torch.set_num_threads(1)
 
         self.totals = torch.zeros(3, dtype=torch.float64, device=group.device)  # loss, right answers, what is counted
         self.history: list[dict[str, Any]] = []  # one entry per finished epoch
         self.best: dict[str, torch.Tensor] = {}  # weights of the epoch with the lowest loss on what is kept apart
         self.seconds = 0.0  # of training, earlier runs included
+        self.work = Stopwatch(group.device)  # of this process alone, before it waits for others
 
     def resume(self) -> Position:
         """Goes to the newest checkpoint; gives the position there, which is the beginning where there is none.
@@ -163,15 +150,23 @@ class Trainer:
     def fit(self, start: Position, stop: StopRequest | bool) -> Position:
         """Trains from `start` to the end, or to where the processes agree to stop; gives that position."""
         network = self.model.network.train()
-        if self.group.size > 1:
-            network = DistributedDataParallel(network, gradient_as_bucket_view=True)
-            self.settle(network)
         done = (start.epoch * self.steps + start.step) * self.settings.batch_size
         left = self.settings.epochs * self.steps * self.settings.batch_size - done
-        self.progress = Progress(self.settings.epochs, left, self.model.unit, self.model.score, self.group.leads)
-        self.began = time.monotonic() - self.seconds
-        with self.checkpoints:
-            return self.epochs(network, start, stop)
+        progress = Progress(self.settings.epochs, left, self.model.unit, self.model.score, self.group.leads)
+        self.reports = Reports(self.run, progress, self.settings, self.execution.tracking)
+        self.began, self.saved = time.monotonic() - self.seconds, time.monotonic()
+        end = start
+        try:
+            with self.checkpoints, compiling() if self.execution.compile else nullcontext():
+                if self.execution.compile:
+                    network.compile()
+                if self.group.size > 1 and not self.shards:
+                    network = parallel.replicate(network)
+                    self.settle(network)
+                end = self.epochs(network, start, stop)
+        finally:
+            self.reports.close(done=end.epoch >= self.settings.epochs)
+        return end
 
     def epochs(self, network: torch.nn.Module, start: Position, stop: StopRequest | bool) -> Position:
         """The epochs from `start` on; gives where they end."""
@@ -180,12 +175,17 @@ class Trainer:
                 break
             indices = self.chosen[order(self.settings.seed, epoch, len(self.chosen))]
             for step in range(start.step if epoch == start.epoch else 0, self.steps):
-                if step % AGREE_EVERY == 0 and self.agree(Position(epoch, step), bool(stop)):
-                    return self.save(Position(epoch, step))
+                if step % AGREE_EVERY == 0:
+                    position = Position(epoch, step)
+                    stops, saves = self.agree(position, bool(stop))
+                    if stops or (saves and position != start):
+                        self.save(position)
+                    if stops:
+                        return position
                 self.train_step(network, indices, epoch, step)
-                if self.progress.add(self.settings.batch_size):
+                if self.reports.progress.add(self.settings.batch_size):
                     loss, right, count = self.totals.tolist()  # this process's share is near enough here
-                    self.progress.show(epoch, loss / count, right / count)
+                    self.reports.show(epoch, epoch * self.steps + step + 1, loss / count, right / count)
             self.end_epoch(network, epoch)
         return Position(self.settings.epochs, 0)
 
@@ -200,19 +200,22 @@ class Trainer:
         self.optimizer.zero_grad()
         network.train()
 
-    def agree(self, position: Position, stop: bool) -> bool:
-        """Whether any process was asked to stop.
+    def agree(self, position: Position, stop: bool) -> tuple[bool, bool]:
+        """Whether any process was asked to stop, and whether it is time for a checkpoint.
 
         Raises:
             WorkloadError: the loss of any process is no finite number any more.
         """
-        asked, broken = self.group.total([float(stop), float(not math.isfinite(self.totals[0]))])
+        self.group.note(position)
+        most = self.execution.checkpoint_minutes * 60
+        late = bool(most) and time.monotonic() - self.saved >= most
+        asked, due, broken = self.group.total([float(stop), float(late), float(not math.isfinite(self.totals[0]))])
         if broken:
             raise WorkloadError(
                 f"training: the loss is no finite number any more, by {position}; lower --learning-rate, or limit the "
                 "gradients by --clip 1; the last checkpoint is from before that"
             )
-        return bool(asked)
+        return bool(asked), bool(due)
 
     def train_step(self, network: torch.nn.Module, indices: torch.Tensor, epoch: int, step: int) -> None:
         """One step of the optimiser, on this process's share of the batch."""
@@ -221,10 +224,9 @@ class Trainer:
         self.optimizer.zero_grad()
         for part in range(settings.accumulate):
             mine = slice(self.group.rank + part * self.group.size, None, self.group.size * settings.accumulate)
-            samples = self.feed.batch(chosen, mine, epoch, step)
-            with self.not_yet(network) if part < settings.accumulate - 1 else nullcontext():
-                with computing(settings.precision, self.group.device):
-                    outcome = self.model.outcome(network, *samples)
+            with parallel.adding_up(network) if part < settings.accumulate - 1 else nullcontext():
+                with self.work.part(), computing(settings.precision, self.group.device):
+                    outcome = self.model.outcome(network, *self.feed.batch(chosen, mine, epoch, step))
                 (outcome.loss / settings.accumulate).backward()
             self.count(self.totals, outcome)
         if settings.clip:
@@ -233,11 +235,6 @@ class Trainer:
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = learning_rate(settings.schedule, done, steps, settings.learning_rate)
         self.optimizer.step()
-
-    @staticmethod
-    def not_yet(network: torch.nn.Module) -> AbstractContextManager[object]:
-        """Within it, the processes do not add up their gradients: more will come."""
-        return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
 
     @staticmethod
     @torch.no_grad()
@@ -256,24 +253,29 @@ class Trainer:
             entry["apart"] = round(self.loss_apart(network), 6)
             if entry["apart"] < min((former["apart"] for former in self.history), default=math.inf):
                 self.best = {name: value.detach().clone() for name, value in self.model.network.state_dict().items()}
-        self.history.append({**entry, "seconds": round(time.monotonic() - self.began, 3)})
-        self.progress.show(epoch, entry["loss"], entry[self.model.score])
+        entry["seconds"] = round(time.monotonic() - self.began, 3)
+        self.history.append({**entry, **self.reports.slow(self.group, self.work.read())})
         self.save(Position(epoch + 1, 0))
+        self.reports.epoch(epoch, (epoch + 1) * self.steps, entry["loss"], entry[self.model.score])
 
     def loss_apart(self, network: torch.nn.Module) -> float:
         """The mean loss on the training samples that are kept apart, over all processes."""
         totals = torch.zeros_like(self.totals)
-        mine = self.apart[self.group.rank :: self.group.size]
+        each = self.settings.batch_size * self.group.size
         network.eval()
         with torch.no_grad():
-            for some in mine.split(self.settings.batch_size):
-                self.count(totals, self.model.outcome(self.model.network, *self.feed.batch(some, slice(None), 0, 0)))
+            for some in self.apart.split(each):  # all take part in all rounds: they may have parts of the weights alone
+                mine = some[self.mine]
+                samples = self.feed.batch(mine if len(mine) else some[:1], slice(None), 0, 0)
+                outcome = self.model.outcome(self.model.network, *samples)
+                if len(mine):
+                    self.count(totals, outcome)
         network.train()
         loss, _, count = self.group.total(totals.tolist())
         return loss / count
 
-    def save(self, position: Position) -> Position:
-        """Begins a checkpoint, and writes the metrics so far; gives the position back."""
+    def save(self, position: Position) -> None:
+        """Begins a checkpoint, and writes the metrics so far."""
         state = {
             "settings": asdict(self.settings),
             "epoch": position.epoch,
@@ -284,34 +286,22 @@ class Trainer:
             "seconds": time.monotonic() - self.began,
         }
         self.checkpoints.save(position.epoch * self.steps + position.step, self.tensors(), state)
+        self.saved = time.monotonic()
         self.group.from_leader(lambda: self.run.write_metrics(self.history))
-        return position
 
     def finish(self, start: Position) -> None:
-        """Writes the model and the result of the run."""
-        settings = asdict(self.settings)
-        best = self.history[-1]
-        if self.best:
-            self.model.network.load_state_dict(self.best)
-            best = min(self.history, key=lambda entry: entry["apart"])
-        metrics = {name: best[name] for name in ("loss", self.model.score)}
-        # Only what a second run would repeat goes into the model, so that its digest is the same then.
-        about = {"settings": settings, "metrics": metrics}
-        self.model.description = replace(self.model.description, training=about)
-        model_format.save(self.model, self.run.model)
+        """Writes the model and the result of the run, which began at `start`."""
+        weights = parallel.whole(self.best or self.model.network.state_dict())
+        best = min(self.history, key=lambda entry: entry["apart"]) if self.best else self.history[-1]
         seconds = self.history[-1]["seconds"]
-        self.run.write_result(
-            {
-                "settings": settings,
-                "metrics": metrics,
-                "model": {"path": str(self.run.model), "digest": model_format.digest(self.run.model)},
-                "seconds": seconds,
-                "samples_per_second": round(len(self.history) * self.steps * self.settings.batch_size / seconds, 1),
-                "resumed_from": None if start == Position(0, 0) else {"epoch": start.epoch + 1, "step": start.step},
-                "world_size": self.group.size,
-                "device": self.group.device.type,
-                "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-            }
-        )
-        right = f"{self.model.score} {metrics[self.model.score]:.3f} on the training {self.model.unit}"
-        say(f"trained {self.run.model}: {right}, {seconds:.1f} s")
+        result = {
+            "settings": asdict(self.settings),
+            "metrics": {name: best[name] for name in ("loss", self.model.score)},
+            "seconds": seconds,
+            "samples_per_second": round(len(self.history) * self.steps * self.settings.batch_size / seconds, 1),
+            "resumed_from": None if start == Position(0, 0) else {"epoch": start.epoch + 1, "step": start.step},
+            "execution": asdict(self.execution),
+            "world_size": self.group.size,
+            "device": self.group.device.type,
+        }
+        self.group.from_leader(lambda: deliver(self.model, weights, result, self.run))

@@ -9,7 +9,7 @@ import typer
 
 from accelstack_workloads.cli.options import DataOption, JsonOption, ModelOption, print_json, rank
 from accelstack_workloads.errors import EXIT_STOPPED
-from accelstack_workloads.settings import PRECISIONS, SCHEDULES
+from accelstack_workloads.settings import PRECISIONS, SCHEDULES, SHARDINGS, Execution
 
 
 def train(
@@ -29,6 +29,17 @@ def train(
     patience: Annotated[
         int, typer.Option(help="Epochs without a lower loss, on a tenth kept apart, that end the run; 0: none do.")
     ] = 0,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(help="Most between two checkpoints, which each epoch ends with too; 0: those alone.")
+    ] = Execution.checkpoint_minutes,
+    sharding: Annotated[
+        str, typer.Option(help="none: each process has the whole model; full: all have a part of it each.")
+    ] = SHARDINGS[0],
+    compiles: Annotated[bool, typer.Option("--compile", help="Compiles the network; needs a C++ compiler.")] = False,
+    timeout_minutes: Annotated[
+        float, typer.Option(help="That a process waits for another before it gives up.")
+    ] = Execution.timeout_minutes,
+    tracking: Annotated[str, typer.Option(help="URI of an MLflow server or folder that measures go to.")] = "",
     then_evaluate: Annotated[bool, typer.Option("--evaluate", help="Then evaluates the model, into --out.")] = False,
 ) -> None:
     """Trains the data's workload, alone or under torchrun, and goes on from the newest checkpoint in --out.
@@ -37,6 +48,7 @@ def train(
 
     SIGTERM, SIGINT, SIGHUP, or the end of the process named by ACCELSTACK_PARENT_PID make it save a checkpoint and
     exit with status 3; the same command then goes on, to the same weights. A run that is done is not repeated.
+    A process that is killed loses at most the time between two checkpoints, and that which writing one takes.
     The accuracy shown is the one on the training samples.
 
     Example: torchrun --standalone --nproc-per-node 2 -m accelstack_workloads train --data data --out run
@@ -61,11 +73,12 @@ def train(
         clip,
         patience,
     )
+    execution = Execution(checkpoint_minutes, sharding, compiles, timeout_minutes, tracking)
     run = RunFolder(out)
     if not run.result(settings):
         from accelstack_workloads.train import train
 
-        if not train(data, run, settings):
+        if not train(data, run, settings, execution):
             raise typer.Exit(EXIT_STOPPED)
     elif rank() == 0:
         print(f"already trained: {run.model}, with these settings; give another --out to train again")
