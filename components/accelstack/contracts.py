@@ -139,6 +139,8 @@ class ModelVersion(TypedDict):
     """`sha256:<hex>` over the model's files."""
     uri: str
     """fsspec URI of the model directory."""
+    public_key: NotRequired[str]
+    """Key that signed it, as `accelstack_workloads register` prints it; where it is given, nothing else is served."""
 
 
 class TrainingSettings(TypedDict):

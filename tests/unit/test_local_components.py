@@ -13,7 +13,7 @@ MADE_UP = {
     "LocalMachine": {"processes": 2, "accelerator": "cpu", "pools": [{"accelerator": "cpu", "per_node": 2}]},
     "LocalPorts": {"rest_port_used": 8001, "grpc_port_used": 8002},
     "LocalTrainingRun": {"run_id": "r1", "run_folder": "/runs/r1", "metrics": {"accuracy": 0.99}},
-    "LocalModelVersion": {"version": "3", "digest": "sha256:0", "uri": "file:///models/m"},
+    "LocalModelVersion": {"version": "3", "digest": "sha256:0", "uri": "file:///models/m", "public_key": "MFkw"},
     "LocalService": {"rest": "http://r", "grpc": "g:1", "console": "http://r/", "logs": "/logs"},
 }
 
@@ -130,7 +130,13 @@ def test_a_training_job_registers_the_model_of_its_run(engine: RecordingMocks) -
     found = run(program)
     assert found["run_id"] == "r1"
     assert found["metrics"]["accuracy"] == 0.99
-    assert found["model"] == {"name": "digits", "version": "3", "digest": "sha256:0", "uri": "file:///models/m"}
+    assert found["model"] == {
+        "name": "digits",
+        "version": "3",
+        "digest": "sha256:0",
+        "uri": "file:///models/m",
+        "public_key": "MFkw",
+    }
     assert engine.inputs["LocalModelVersion"]["run_folder"] == "/runs/r1"
     assert engine.inputs["LocalModelVersion"]["name"] == "digits"
 

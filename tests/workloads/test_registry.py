@@ -109,7 +109,7 @@ def test_object_storage_holds_the_copy(digits_run: Path, tmp_path: Path) -> None
 
 def test_an_evaluation_of_another_model_is_refused(digits_run: Path, tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text(
-        json.dumps({"score": "accuracy", "accuracy": 1.0, "model": {"digest": "sha256:00"}})
+        json.dumps({"score": "accuracy", "accuracy": 1.0, "model": {"digest": "sha256:00"}, "data": {"uri": "digits"}})
     )
     database = f"sqlite:///{tmp_path}/models.db"
     with pytest.raises(WorkloadError, match="is of sha256:00, the model is sha256:"):

@@ -6,19 +6,30 @@ import json
 from pathlib import Path
 from typing import Any
 
-from accelstack_workloads import model_format
+from accelstack_workloads import gate, model_format
 from accelstack_workloads.atomic import write_file
 from accelstack_workloads.datasets import prepared
 from accelstack_workloads.errors import WorkloadError
 from accelstack_workloads.workloads import workload
 
 
-def evaluate(model_folder: Path, data_folder: Path, out: Path) -> dict[str, Any]:
+def evaluate(
+    model_folder: Path, data_folder: Path, out: Path, against: Path | None = None, margin: float = 0.0
+) -> dict[str, Any]:
     """Writes `evaluation.json` and the workload's pictures into `out`, and gives the former's content.
+
+    Args:
+        model_folder: a model directory.
+        data_folder: prepared samples, of which the held-out ones are used.
+        out: where results go.
+        against: the evaluation of the model that serves, on the same samples; the new one says in `gate` whether it is
+            not worse.
+        margin: by how much its score may be lower.
 
     Raises:
         WorkloadError: model or data cannot be read, do not belong together, or `out` cannot be written.
     """
+    former = gate.read(against) if against else None
     model, data = model_format.load(model_folder), prepared.load(data_folder)
     refuse_others(model, data, data_folder)
     evaluation = {
@@ -28,6 +39,8 @@ def evaluate(model_folder: Path, data_folder: Path, out: Path) -> dict[str, Any]
         "score": model.score,
         **model.evaluate(data.test),
     }
+    if former:
+        evaluation["gate"] = gate.decide(evaluation, former, margin)
     pictures = model.pictures(evaluation)
     evaluation["pictures"] = [*pictures]
     write_file(out / "evaluation.json", (json.dumps(evaluation, indent=2) + "\n").encode())
@@ -38,7 +51,8 @@ def evaluate(model_folder: Path, data_folder: Path, out: Path) -> dict[str, Any]
 
 def table(evaluation: dict[str, Any]) -> str:
     """An evaluation as lines for people."""
-    return workload(evaluation["workload"]).model_class().table(evaluation)
+    lines = workload(evaluation["workload"]).model_class().table(evaluation)
+    return f"{lines}\n{gate.line(evaluation['gate'])}" if "gate" in evaluation else lines
 
 
 def refuse_others(model: model_format.Model, data: prepared.Prepared, folder: Path) -> None:

@@ -6,14 +6,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from accelstack_workloads import signing
 from accelstack_workloads.atomic import new_folder
-from accelstack_workloads.errors import WorkloadError
+from accelstack_workloads.errors import NotVerifiedError, WorkloadError
 from accelstack_workloads.model_files import DESCRIPTION, digest, identifying, is_model
 
 
@@ -50,21 +51,60 @@ def copy(model: Path, identity: str, store: str, name: str) -> str:
     return uri
 
 
+def sign(uri: str, key: Path) -> None:
+    """Leaves a signature beside the files of the model at a URI; the one that is there stays where it is the key's.
+
+    Raises:
+        WorkloadError: the key or the store cannot be used.
+    """
+    public = signing.public_key(key)
+    names = files_at(uri).sizes
+    if others := {*names} - {*identifying(names), signing.SIGNATURE}:
+        raise WorkloadError(f"store: {min(others)!r} at {uri} is no part of a model; remove it and register again")
+    fs, root = _filesystem(uri)
+    with _here(uri) as folder:
+        try:
+            signing.verify(folder, public)
+        except NotVerifiedError:
+            signature = signing.sign(folder, key)
+            with _storage(uri):
+                fs.pipe_file(f"{root.rstrip('/')}/{signing.SIGNATURE}", signature)
+
+
+def verify(uri: str, public: str) -> None:
+    """Refuses a model at a URI that is not signed by the key, or not as a whole.
+
+    Raises:
+        NotVerifiedError: it is not.
+        WorkloadError: the key is none, or the store cannot be read.
+    """
+    with _here(uri) as folder:
+        signing.verify(folder, public)
+
+
+@contextmanager
+def _here(uri: str) -> Iterator[Path]:
+    """The directory at a URI, on this machine; a copy of it where it is elsewhere."""
+    fs, root = _filesystem(uri)
+    if isinstance(fs, LocalFileSystem):
+        yield Path(root)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        found = files_at(uri)
+        found.copy([*found.sizes], Path(folder))
+        yield Path(folder)
+
+
 def digest_at(uri: str) -> str | None:
     """The digest of the model at a URI; None where there is none.
 
     Raises:
         WorkloadError: the store cannot be read.
     """
-    fs, root = _filesystem(uri)
-    found = files_at(uri)
-    if not is_model(found.sizes):
+    if not is_model(files_at(uri).sizes):
         return None
-    if isinstance(fs, LocalFileSystem):
-        return digest(Path(root))
-    with tempfile.TemporaryDirectory() as folder:
-        found.copy(identifying(found.sizes), Path(folder))
-        return digest(Path(folder))
+    with _here(uri) as folder:
+        return digest(folder)
 
 
 @dataclass(frozen=True)
@@ -83,8 +123,13 @@ class Files:
         """Copies some of them into a local folder, in which they keep their paths.
 
         Raises:
-            WorkloadError: the store cannot be read.
+            WorkloadError: a file would lie outside of the folder, or the store cannot be read.
         """
+        for name in names:
+            if ".." in PurePosixPath(name).parts or name.startswith("/"):
+                raise WorkloadError(
+                    f"uri: {self.uri!r} has a file {name!r}, which lies outside of it; register it again"
+                )
         fs, root = _filesystem(self.uri)
         targets = [folder / name for name in names]
         for target in targets:

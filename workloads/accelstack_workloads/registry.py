@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import re
@@ -11,12 +10,14 @@ import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelstack_workloads import model_store
+from accelstack_workloads import lineage, model_store, signing
 from accelstack_workloads.errors import NotVerifiedError, WorkloadError
 from accelstack_workloads.model_files import describe, digest
+from accelstack_workloads.pipelines import digests
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -26,6 +27,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SQLITE = "sqlite:///"
 HTTP = ("http://", "https://")
 DIGEST_TAG = "digest"
+KEY_TAG = "public_key"
 
 
 def init(registry: str) -> None:
@@ -38,7 +40,14 @@ def init(registry: str) -> None:
         pass
 
 
-def register(model: Path, name: str, registry: str, store: str, evaluation: Path | None = None) -> dict[str, str]:
+def register(
+    model: Path,
+    name: str,
+    registry: str,
+    store: str,
+    evaluation: Path | None = None,
+    signing_key: Path | None = None,
+) -> dict[str, str]:
     """Copies a model directory into the store, and registers the copy as a new version of the model `name`.
 
     Where the same content is registered under that name already, that version is given back.
@@ -49,43 +58,47 @@ def register(model: Path, name: str, registry: str, store: str, evaluation: Path
         registry: SQLAlchemy URI of the database, such as `sqlite:////srv/models.db`, or URL of an MLflow server.
         store: path or fsspec URI below which the copy goes, at `<name>/<first 12 hex digits of the digest>`.
         evaluation: an `evaluation.json` of this model, whose score, such as accuracy, becomes a tag of the version.
+        signing_key: private key that signs the copy, made where there is none; without it the copy is not signed.
 
     Returns:
-        name, version, digest and uri of the model version.
+        name, version, digest and uri of the model version, and the `public_key` of what signed it.
 
     Raises:
-        WorkloadError: the model, the evaluation, the store or the database cannot be used.
+        WorkloadError: the model, the evaluation, the key, the store or the database cannot be used.
     """
     _check_name(name)
-    describe(model)
+    description = describe(model)
     identity = digest(model)
-    tags = {DIGEST_TAG: identity, **_metrics(evaluation, identity)}
+    tags = {DIGEST_TAG: identity, **lineage.tags(description, identity, evaluation, digests.code())}
     uri = model_store.copy(model, identity, store, name)
+    signed = {}
+    if signing_key:
+        model_store.sign(uri, signing_key)
+        signed = {KEY_TAG: signing.public_key(signing_key)}
     with _open(registry) as database:
         version = next((found for found in _versions(database, name) if found.tags.get(DIGEST_TAG) == identity), None)
         if version is None:
-            version = _create(database, name, uri, tags)
-    return {"name": name, "version": str(version.version), "digest": identity, "uri": version.source or uri}
+            version = _create(database, name, uri, {**tags, **signed})
+    return {"name": name, "version": str(version.version), "digest": identity, "uri": version.source or uri, **signed}
 
 
-def verify(registry: str, name: str, version: str) -> dict[str, str]:
+def verify(registry: str, name: str, version: str, public_key: str = "") -> dict[str, str]:
     """Checks that a model version exists and that the files at its source match its digest.
+
+    Args:
+        registry: as for `register`.
+        name: of the registered model.
+        version: its number, or an alias.
+        public_key: that must have signed it; none if empty.
 
     Returns:
         name, version, digest and uri of the model version.
 
     Raises:
-        NotVerifiedError: they do not.
+        NotVerifiedError: they do not, or the key has not signed them.
         WorkloadError: it is no model name, or the database cannot be used.
     """
-    _check_name(name)
-    path = _sqlite_path(registry)
-    if path and not path.exists():
-        raise NotVerifiedError(f"registry {registry!r} does not exist")
-    with _open(registry) as database:
-        found = next((found for found in _versions(database, name) if str(found.version) == version), None)
-    if found is None:
-        raise NotVerifiedError(f"version {version!r} of model {name!r} is not registered in {registry!r}")
+    found, _ = _found(registry, name, version)
     expected = found.tags.get(DIGEST_TAG)
     source = found.source or ""
     actual = model_store.digest_at(source)
@@ -93,7 +106,77 @@ def verify(registry: str, name: str, version: str) -> dict[str, str]:
         raise NotVerifiedError(f"there is no model at {source}")
     if actual != expected:
         raise NotVerifiedError(f"the files at {source} have digest {actual}, registered was {expected}")
-    return {"name": name, "version": version, "digest": actual, "uri": source}
+    if public_key:
+        model_store.verify(source, public_key)
+    return {"name": name, "version": str(found.version), "digest": actual, "uri": source}
+
+
+def show(registry: str, name: str, version: str) -> dict[str, Any]:
+    """What is kept of a model version: name, version, uri, aliases, when it was registered, and its tags.
+
+    Raises:
+        NotVerifiedError: it is not registered.
+        WorkloadError: it is no model name, or the database cannot be used.
+    """
+    found, aliases = _found(registry, name, version)
+    registered = datetime.fromtimestamp((found.creation_timestamp or 0) / 1000, UTC).isoformat(timespec="seconds")
+    about = {"name": name, "version": str(found.version), "uri": found.source or "", "registered": registered}
+    return {**about, "aliases": aliases, **found.tags}
+
+
+def versions(registry: str, name: str) -> list[dict[str, Any]]:
+    """The versions of a model, oldest first: of each its number, digest and aliases.
+
+    Raises:
+        WorkloadError: it is no model name, or the database cannot be used.
+    """
+    _check_name(name)
+    with _open(registry) as database:
+        aliases = _aliases(database, name)
+        return [
+            {
+                "version": str(found.version),
+                "digest": found.tags.get(DIGEST_TAG, ""),
+                "aliases": _of(aliases, found),
+            }
+            for found in _versions(database, name)
+        ]
+
+
+def set_alias(registry: str, name: str, version: str, alias: str) -> dict[str, str]:
+    """Gives a version a name of its stage, such as `production`, which another version then has no longer.
+
+    Returns:
+        name, alias, version, and the version that had the alias `before`, empty where none had.
+
+    Raises:
+        NotVerifiedError: the version is not registered.
+        WorkloadError: the alias is none, or the database cannot be used.
+    """
+    if not NAME.fullmatch(alias) or alias.isdecimal() or alias == "latest":
+        raise WorkloadError(
+            f"alias: {alias!r} is no alias; give letters, digits, '.', '_' or '-', not a number alone and not 'latest'"
+        )
+    found, _ = _found(registry, name, version)
+    with _open(registry) as database:
+        before = _aliases(database, name).get(alias, "")
+        database.set_registered_model_alias(name, alias, str(found.version))
+    return {"name": name, "alias": alias, "version": str(found.version), "before": before}
+
+
+def _found(registry: str, name: str, version: str) -> tuple[ModelVersion, list[str]]:
+    """The version by its number or an alias, and the aliases that it has."""
+    _check_name(name)
+    path = _sqlite_path(registry)
+    if path and not path.exists():
+        raise NotVerifiedError(f"registry {registry!r} does not exist")
+    with _open(registry) as database:
+        aliases = _aliases(database, name)
+        number = aliases.get(version, version)
+        found = next((found for found in _versions(database, name) if str(found.version) == number), None)
+    if found is None:
+        raise NotVerifiedError(f"version {version!r} of model {name!r} is not registered in {registry!r}")
+    return found, _of(aliases, found)
 
 
 @contextmanager
@@ -213,17 +296,12 @@ def _create(database: SqlAlchemyStore, name: str, uri: str, tags: dict[str, str]
     return database.create_model_version(name, uri, tags=[ModelVersionTag(key, tags[key]) for key in sorted(tags)])
 
 
-def _metrics(evaluation: Path | None, identity: str) -> dict[str, str]:
-    """Tags from an evaluation, which must be of this very model."""
-    if evaluation is None:
+def _aliases(database: SqlAlchemyStore, name: str) -> dict[str, str]:
+    """Numbers of versions by their aliases."""
+    if not database.search_registered_models(f"name = '{name}'"):
         return {}
-    try:
-        content = json.loads(evaluation.read_text())
-        score, measured = {content["score"]: str(content[content["score"]])}, content["model"]["digest"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise WorkloadError(
-            f"evaluation: {evaluation} is not an evaluation ({error}); give the evaluation.json that `evaluate` wrote"
-        ) from error
-    if measured != identity:
-        raise WorkloadError(f"evaluation: {evaluation} is of {measured}, the model is {identity}; evaluate this model")
-    return score
+    return {alias: str(number) for alias, number in database.get_registered_model(name).aliases.items()}
+
+
+def _of(aliases: dict[str, str], version: ModelVersion) -> list[str]:
+    return sorted(alias for alias, number in aliases.items() if number == str(version.version))

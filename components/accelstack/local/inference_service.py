@@ -85,6 +85,7 @@ def _serve(props: dict[str, Any]) -> dict[str, Any]:
         *(sys.executable, *steps.MODULE, "serve"),
         *("--model", str(steps.path_of(model["uri"]))),
         *("--name", model["name"], "--version", model["version"], "--digest", model["digest"]),
+        *(("--public-key", model["public_key"]) if model.get("public_key") else ()),
         *("--host", ports.HOST, "--rest-port", str(service.rest_port), "--grpc-port", str(service.grpc_port)),
         "--share-ports",
     ]

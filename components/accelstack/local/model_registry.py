@@ -9,6 +9,8 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Updat
 from accelstack.dynamic import DynamicProvider, changed
 from accelstack.local import steps
 
+SIGNING_KEY = "signing-key.pem"
+"""In the store; only its owner may read it."""
 NOT_VERIFIED = 4  # exit code of `registry verify` where version and files do not match
 
 
@@ -55,6 +57,7 @@ def _register(props: dict[str, Any]) -> dict[str, Any]:
             *("--registry", registry_uri(props["store"])),
             *("--store", str(steps.path_of(props["store"]) / "models")),
             *("--evaluation", str(run / "evaluation.json")),
+            *("--signing-key", str(steps.path_of(props["store"]) / SIGNING_KEY)),
             "--json",
         ],
         run,
@@ -69,6 +72,7 @@ class ModelVersionResource(Resource, module="accelstack", name="LocalModelVersio
     version: pulumi.Output[str]
     digest: pulumi.Output[str]
     uri: pulumi.Output[str]
+    public_key: pulumi.Output[str]
 
     def __init__(
         self,
@@ -78,5 +82,6 @@ class ModelVersionResource(Resource, module="accelstack", name="LocalModelVersio
         store: pulumi.Input[str],
         opts: pulumi.ResourceOptions,
     ) -> None:
-        props = {"name": model, "run_folder": run_folder, "store": store, "version": None, "digest": None, "uri": None}
+        results = dict.fromkeys(["version", "digest", "uri", "public_key"])
+        props = {"name": model, "run_folder": run_folder, "store": store, **results}
         super().__init__(ModelVersionProvider(), name, props, opts)

@@ -177,6 +177,12 @@ class TrainingJob(pulumi.ComponentResource):
         self.metrics = run.metrics
         self.model = cast(
             pulumi.Output[ModelVersion],
-            pulumi.Output.all(name=asked["model"], version=version.version, digest=version.digest, uri=version.uri),
+            pulumi.Output.all(
+                name=asked["model"],
+                version=version.version,
+                digest=version.digest,
+                uri=version.uri,
+                public_key=version.public_key,
+            ),
         )
         self.register_outputs({"run_id": self.run_id, "metrics": self.metrics, "model": self.model})

@@ -19,15 +19,16 @@ from accelstack_workloads.cli.pipeline import pipeline_app
 from accelstack_workloads.cli.serving import predict, serve
 from accelstack_workloads.cli.training import evaluate, train
 from accelstack_workloads.cli.versions import fetch, register, registry_app
-from accelstack_workloads.errors import EXIT_BAD_INPUT, WorkloadError
+from accelstack_workloads.errors import EXIT_BAD_INPUT, EXIT_NOT_VERIFIED, NotVerifiedError, WorkloadError
 from accelstack_workloads.lifeline import watch_parent
 from accelstack_workloads.process_settings import start_again
 
 app = typer.Typer(
     help="The bundled workloads, step by step: prepare, train, evaluate, explain, compress, export, register, "
     "predict, serve.\n\n"
-    "Exit status: 0 done; 1 an unexpected error; 4 `registry verify` found a version missing or changed; "
-    "2 bad input, with one line on stderr; 3 training stopped on request, after a checkpoint.",
+    "Exit status: 0 done; 1 an unexpected error; 2 bad input, with one line on stderr; 3 training stopped on "
+    "request, after a checkpoint; 4 a model version is missing, changed or not signed by the key; 5 a model is worse "
+    "than the one that `evaluate --against` names.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -54,6 +55,9 @@ def main() -> NoReturn:
             leave(sagemaker.run(sys.argv[1]))
         app()
         status = 0
+    except NotVerifiedError as error:
+        print(f"not verified: {error}", file=sys.stderr)
+        status = EXIT_NOT_VERIFIED
     except WorkloadError as error:
         process = f" (process {rank()})" if rank() else ""
         print(f"error{process}: {error}", file=sys.stderr)

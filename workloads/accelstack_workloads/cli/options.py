@@ -16,6 +16,10 @@ NameOption = Annotated[str, typer.Option("--name", help="Name of the registered 
 RegistryOption = Annotated[
     str, typer.Option("--registry", help="SQLAlchemy URI of the database, such as sqlite:////srv/models.db.")
 ]
+PublicKeyOption = Annotated[
+    str,
+    typer.Option("--public-key", help="Key that must have signed the model, as `register` prints it; none if empty."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead of text.")]
 
 
@@ -24,7 +28,7 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def print_json(content: dict[str, Any]) -> None:
+def print_json(content: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Prints a result on one line."""
     print(json.dumps(content))
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from accelstack_workloads.cli.options import JsonOption, ModelOption, NameOption, print_json
+from accelstack_workloads.cli.options import JsonOption, ModelOption, NameOption, PublicKeyOption, print_json
 
 
 def predict(
@@ -38,6 +38,7 @@ def serve(
     grpc_port: Annotated[int, typer.Option(help="TCP port for gRPC; 0: any free one.")] = 0,
     share_ports: Annotated[bool, typer.Option("--share-ports", help="Other replicas may use the same ports.")] = False,
     digest: Annotated[str, typer.Option(help="sha256:… of the model; another one is not served.")] = "",
+    public_key: PublicKeyOption = "",
 ) -> None:
     """Serves a model over the Open Inference Protocol v2, REST and gRPC, with a page for people at /.
 
@@ -48,4 +49,8 @@ def serve(
 
     if digest:
         check_digest(model, digest)
+    if public_key:
+        from accelstack_workloads.signing import verify
+
+        verify(model, public_key)
     server.run(model, name, version, host, rest_port, grpc_port, share_ports)

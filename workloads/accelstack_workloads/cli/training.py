@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from accelstack_workloads.cli.options import DataOption, JsonOption, ModelOption, print_json, rank
-from accelstack_workloads.errors import EXIT_STOPPED
+from accelstack_workloads.errors import EXIT_STOPPED, EXIT_WORSE
 from accelstack_workloads.settings import PRECISIONS, SCHEDULES, SHARDINGS, Execution
 
 
@@ -90,6 +90,10 @@ def evaluate(
     model: ModelOption,
     data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder to write into: evaluation.json, and pictures of it.")],
+    against: Annotated[
+        Path | None, typer.Option(help="evaluation.json of the model that serves: a worse one exits with status 5.")
+    ] = None,
+    margin: Annotated[float, typer.Option(help="By how much the score may be lower than that one's.")] = 0.0,
     as_json: JsonOption = False,
 ) -> None:
     """Measures a model on the held-out samples, with what fits its workload.
@@ -98,8 +102,10 @@ def evaluate(
     """
     from accelstack_workloads import evaluate as step
 
-    evaluation = step.evaluate(model, data, out)
+    evaluation = step.evaluate(model, data, out, against, margin)
     if as_json:
         print_json(evaluation)
     else:
         print(step.table(evaluation))
+    if against and not evaluation["gate"]["passed"]:
+        raise typer.Exit(EXIT_WORSE)
