@@ -105,7 +105,9 @@ class Trainer:
         self.run, self.settings, self.group = run, settings, group
         self.mine = slice(group.rank, None, group.size)  # this process's share of a batch
         torch.manual_seed(settings.seed)
-        self.model = model_format.build(ModelDescription(data.workload, settings.architecture, data.facts))
+        self.model = model_format.build(
+            ModelDescription(data.workload, settings.architecture, data.facts, sizes=settings.sizes)
+        )
         # On a CPU convolutions take two thirds of the time with the channels last; others know no such format.
         self.model.to(group.device).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), weight_decay=WEIGHT_DECAY, fused=True)

@@ -18,6 +18,7 @@ from accelstack_workloads.cli.options import leave, rank
 from accelstack_workloads.cli.pipeline import pipeline_app
 from accelstack_workloads.cli.serving import predict, serve
 from accelstack_workloads.cli.training import evaluate, train
+from accelstack_workloads.cli.tune import tune_app
 from accelstack_workloads.cli.versions import fetch, register, registry_app
 from accelstack_workloads.errors import EXIT_BAD_INPUT, WorkloadError
 from accelstack_workloads.lifeline import watch_parent
@@ -37,6 +38,7 @@ for _step in (prepare, train, evaluate, explain, compress, export, register, fet
 app.add_typer(registry_app, name="registry")
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(pipeline_app, name="pipeline")
+app.add_typer(tune_app, name="tune")
 
 
 def main() -> NoReturn:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from accelstack_workloads.cli.options import DataOption, JsonOption, ModelOption, print_json, rank
+from accelstack_workloads.cli.settings_file import SettingsOption, SizesOption, read_sizes
 from accelstack_workloads.errors import EXIT_STOPPED
 from accelstack_workloads.settings import PRECISIONS, SCHEDULES
 
@@ -29,6 +30,8 @@ def train(
     patience: Annotated[
         int, typer.Option(help="Epochs without a lower loss, on a tenth kept apart, that end the run; 0: none do.")
     ] = 0,
+    sizes: SizesOption = [],  # noqa: B006 - typer copies it
+    settings_file: SettingsOption = None,
     then_evaluate: Annotated[bool, typer.Option("--evaluate", help="Then evaluates the model, into --out.")] = False,
 ) -> None:
     """Trains the data's workload, alone or under torchrun, and goes on from the newest checkpoint in --out.
@@ -60,6 +63,7 @@ def train(
         accumulate,
         clip,
         patience,
+        read_sizes(sizes),
     )
     run = RunFolder(out)
     if not run.result(settings):
