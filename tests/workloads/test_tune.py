@@ -1,4 +1,4 @@
-"""The search for settings: it finds better ones, shares its trials between processes, and goes on where it was killed."""
+"""The search for settings: it finds better ones, shares trials between processes, and goes on where it was killed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from accelstack_workloads.tuning.range_test import smoothed, suggest
 from accelstack_workloads.tuning.search import Search, search
 from accelstack_workloads.tuning.space import space
 from accelstack_workloads.tuning.worker import work
+from accelstack_workloads.workloads import WORKLOADS
 from optuna.trial import TrialState
 
 from tests.workloads.steps import END_SECONDS, Running, run, run_json
@@ -113,9 +115,8 @@ class TestSearch:
 
     def test_held_out_samples_are_never_seen(self, table: Path, tmp_path: Path) -> None:
         data = prepared.load(table)
-        for name, array in data.test.items():
-            data.test[name] = np.zeros_like(array)
-        prepared.save(data, tmp_path / "data")
+        empty = {name: np.zeros_like(array) for name, array in data.test.items()}
+        prepared.save(replace(data, test=empty), tmp_path / "data")
         found = [
             work(search(folder, tmp_path, "", EPOCHS, 0, ""), tmp_path / "trials", 9).partition("  ")[0]
             for folder in (table, tmp_path / "data")
@@ -185,10 +186,6 @@ class TestStudy:
     def test_widths_and_depth_are_tried_where_the_architecture_has_them(
         self, wanted: Search, workload: str, sizes: dict[str, list[int]]
     ) -> None:
-        from dataclasses import replace
-
-        from accelstack_workloads.workloads import WORKLOADS
-
         usual = WORKLOADS[workload]
         of = space(replace(wanted, usual=usual, architecture=usual.architectures[0]), {"a": 20, "b": 20})
         assert {name: values for name, values in of.choices.items() if name.startswith("size_")} == sizes

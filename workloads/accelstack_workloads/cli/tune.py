@@ -10,7 +10,7 @@ import typer
 from accelstack_workloads.cli.options import DataOption, JsonOption, print_json
 from accelstack_workloads.errors import WorkloadError
 
-tune_app = typer.Typer(help="Searches for settings.", invoke_without_command=True)
+tune_app = typer.Typer(invoke_without_command=True)
 
 ArchitectureOption = Annotated[
     str, typer.Option("--architecture", help="One of the workload's networks; its usual one if left out.")

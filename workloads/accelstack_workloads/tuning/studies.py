@@ -62,6 +62,7 @@ def join(search: Search, space: Space) -> optuna.Study:
     return study
 
 
+@quiet()
 def spent(study: optuna.Study) -> list[FrozenTrial]:
     """Trials that have ended, but for those that were tried again."""
     trials = study.get_trials(deepcopy=False)
@@ -74,6 +75,7 @@ def sign(trial: optuna.Trial) -> None:
     trial.set_user_attr(PROCESS, [socket.gethostname(), os.getpid(), psutil.Process().create_time()])
 
 
+@quiet()
 def recover(study: optuna.Study) -> list[int]:
     """Fails the trials whose process on this machine has ended, and has them tried again; gives their numbers."""
     lost = []
