@@ -16,6 +16,7 @@ import pytest
 import yaml
 from accelstack_workloads.datasets import prepared
 from accelstack_workloads.errors import WorkloadError
+from accelstack_workloads.folder_lock import alone
 from accelstack_workloads.tuning import studies
 from accelstack_workloads.tuning.range_test import smoothed, suggest
 from accelstack_workloads.tuning.search import Search, search
@@ -170,6 +171,17 @@ class TestStudy:
         assert said.startswith("trial 0: not trained (training: the loss is no finite number any more)")
         assert numbers(study_of(wanted), TrialState.PRUNED) == [0]
 
+    def test_a_journal_that_is_none_is_refused(self, wanted: Search) -> None:
+        Path(wanted.storage).write_text("no journal\n\n")
+        with pytest.raises(WorkloadError, match=r"--study: .*study.journal' cannot be used"):
+            study_of(wanted)
+
+    def test_one_search_at_a_time_works_in_a_folder(self, table: Path, tmp_path: Path) -> None:
+        with alone(tmp_path):
+            done = run("tune", "--data", table, "--out", tmp_path)
+        assert done.returncode == 2
+        assert done.stderr == f"error: out: {tmp_path} is in use by another run; wait for it, or give another --out\n"
+
     def test_another_seed_or_number_of_epochs_is_another_study(self, table: Path, tmp_path: Path) -> None:
         names = {search(table, tmp_path, "", *of, "").name for of in ((3, 0), (3, 0), (4, 0), (3, 1))}
         assert len(names) == 3
@@ -306,6 +318,7 @@ class TestManifest:
         (("--epochs", 0), "--epochs: 0 is not above 0"),
         (("--study", "here"), "--study: 'here' is not a database URI"),
         (("--study", "nosuch://host/db"), "--study: 'nosuch://host/db' cannot be used"),
+        (("--study", "sqlite:////no/such/folder/study.db"), "cannot be used"),
         (("--architecture", "palace"), "--architecture: 'palace' is none of workload tabular"),
     ],
 )

@@ -20,8 +20,8 @@ from optuna.trial import TrialState
 from accelstack_workloads.atomic import write_file
 from accelstack_workloads.datasets.prepared import read_manifest
 from accelstack_workloads.errors import EXIT_BAD_INPUT, EXIT_STOPPED, WorkloadError
+from accelstack_workloads.folder_lock import alone
 from accelstack_workloads.lifeline import PARENT_VARIABLE, StopRequest
-from accelstack_workloads.pipelines.state import alone
 from accelstack_workloads.progress import say
 from accelstack_workloads.tuning import plots, studies
 from accelstack_workloads.tuning.effort import Effort
@@ -48,7 +48,6 @@ def tune(search: Search, out: Path, effort: Effort) -> tuple[int, dict[str, Any]
         WorkloadError: data, study or folder cannot be used, or no trial could be trained.
     """
     bounds = space(search, read_manifest(search.data)["counts"]["train"])
-    out.mkdir(parents=True, exist_ok=True)
     with alone(out), studies.quiet():
         study = studies.join(search, bounds)
         again = studies.recover(study)

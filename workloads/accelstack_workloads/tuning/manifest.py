@@ -90,7 +90,7 @@ def manifest(job: TrialsJob) -> dict[str, Any]:
     study = {"name": STUDY_VARIABLE} | ({"valueFrom": reference} if job.secret else {"value": job.study})
     prepare = ["prepare", "--workload", job.workload, "--dataset", job.dataset, "--out", f"{SCRATCH}/data"]
     worker = ["tune", "worker", "--data", f"{SCRATCH}/data", "--out", f"{SCRATCH}/trials", *job.options]
-    refused = {"containerName": "trial", "operator": "In", "values": [EXIT_BAD_INPUT]}
+    refused = {"operator": "In", "values": [EXIT_BAD_INPUT]}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

@@ -56,9 +56,11 @@ def join(search: Search, space: Space) -> optuna.Study:
         )
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(space.usual, skip_if_exists=True)
-    except (SQLAlchemyError, ImportError, OSError) as error:
+    except (SQLAlchemyError, ImportError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise WorkloadError(f"--study: {search.storage!r} cannot be used ({reason}); check the URI") from error
+        raise WorkloadError(
+            f"--study: {search.storage!r} cannot be used ({reason}); check the URI or the file"
+        ) from error
     return study
 
 
