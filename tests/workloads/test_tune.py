@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,30 @@ class TestStudy:
         said = work(wanted, tmp_path / "trials", 3)
         assert said.startswith("trial 0: not trained (training: the loss is no finite number any more)")
         assert numbers(study_of(wanted), TrialState.PRUNED) == [0]
+
+    def test_processes_that_begin_at_once_make_one_study(self, wanted: Search, tmp_path: Path) -> None:
+        of = replace(wanted, storage=f"sqlite:///{tmp_path / 'study.db'}")
+        with ThreadPoolExecutor(8) as pool, studies.quiet():
+            joined = [*pool.map(lambda number: studies.join(of, space(of, 100), first=number == 0), range(8))]
+        assert {study.study_name for study in joined} == {of.name}
+        assert numbers(joined[0], TrialState.WAITING) == [0]
+
+    def test_a_bad_trial_ends_after_an_epoch(self, wanted: Search, tmp_path: Path) -> None:
+        study = study_of(wanted)
+        bounds = space(wanted, 100)
+        first = study.ask()
+        bounds.suggest(first, wanted)
+        study.tell(first, 0.1)
+        distributions = study.trials[0].distributions
+        for rate in (0.001, 0.002, 0.003, 0.004, 0.005):
+            params = {**bounds.usual, "learning_rate": rate}
+            study.add_trial(
+                optuna.create_trial(
+                    params=params, distributions=distributions, value=0.01, intermediate_values={1: 0.02, 2: 0.01}
+                )
+            )
+        study.enqueue_trial({**bounds.usual, "learning_rate": 0.0005})
+        assert work(wanted, tmp_path / "trials", 9).startswith("trial 6: pruned after epoch 1  learning-rate 0.0005")
 
     def test_a_journal_that_is_none_is_refused(self, wanted: Search) -> None:
         Path(wanted.storage).write_text("no journal\n\n")

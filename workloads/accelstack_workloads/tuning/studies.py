@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ import psutil
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from accelstack_workloads.errors import WorkloadError
 from accelstack_workloads.tuning.search import Search
@@ -28,6 +30,7 @@ HEARTBEAT_SECONDS, GRACE_SECONDS = 30, 120
 """Of trials in a database: whose process has not been heard of for so long is taken for dead."""
 LOCK_SECONDS = 5  # after which the lock of a killed process on the journal is removed; it is held for milliseconds
 MOST_RETRIES = 2
+ATTEMPTS = 4  # to reach the study
 BEFORE_PRUNING = 4  # trials that end before any is pruned
 
 
@@ -40,28 +43,45 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def join(search: Search, space: Space) -> optuna.Study:
+def join(search: Search, space: Space, *, first: bool = True) -> optuna.Study:
     """The study, made where it is missing; its first trial is of the usual settings.
+
+    Args:
+        search: what it is of.
+        space: what is tried.
+        first: whether this process adds that trial: of several that begin at once, one does.
 
     Raises:
         WorkloadError: the storage cannot be used.
     """
-    try:
-        study = optuna.create_study(
-            storage=_storage(search.storage),
-            study_name=search.name,
-            direction="minimize",
-            load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=BEFORE_PRUNING),
-        )
-        if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(space.usual, skip_if_exists=True)
-    except (SQLAlchemyError, ImportError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WorkloadError(
-            f"--study: {search.storage!r} cannot be used ({reason}); check the URI or the file"
-        ) from error
-    return study
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            study = _create(search)
+            if first and not study.get_trials(deepcopy=False):
+                study.enqueue_trial(space.usual, skip_if_exists=True)
+            return study
+        except (DBAPIError, optuna.exceptions.StorageInternalError) as error:
+            if not left:
+                raise _cannot(search, error) from error
+            threading.Event().wait(random.uniform(0.1, 0.5))  # noqa: S311 - others may be making its tables just now
+        except (SQLAlchemyError, ImportError, OSError, ValueError) as error:
+            raise _cannot(search, error) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _create(search: Search) -> optuna.Study:
+    return optuna.create_study(
+        storage=_storage(search.storage),
+        study_name=search.name,
+        direction="minimize",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=BEFORE_PRUNING),
+    )
+
+
+def _cannot(search: Search, error: Exception) -> WorkloadError:
+    reason = str(error).strip().splitlines()[0]
+    return WorkloadError(f"--study: {search.storage!r} cannot be used ({reason}); check the URI or the file")
 
 
 @quiet()

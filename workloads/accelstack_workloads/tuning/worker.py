@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from accelstack_workloads.datasets import prepared
 from accelstack_workloads.datasets.prepared import Prepared
 from accelstack_workloads.errors import WorkloadError
 from accelstack_workloads.group import join
+from accelstack_workloads.probe import INDEX_VARIABLE
 from accelstack_workloads.run_folder import RunFolder
 from accelstack_workloads.settings import Settings
 from accelstack_workloads.train import Position, Trainer
@@ -41,7 +43,7 @@ def work(search: Search, out: Path, trials: int) -> str:
     data = prepared.load(search.data)
     bounds = space(search, data.counts["train"])
     with studies.quiet():
-        study = studies.join(search, bounds)
+        study = studies.join(search, bounds, first=os.environ.get(INDEX_VARIABLE, "0") == "0")
         if len(studies.spent(study)) >= trials:
             return f"nothing to do: {trials} trials have ended"
         number = -1
