@@ -29,6 +29,10 @@ STEPS = (
     "pipeline run",
     "pipeline compile",
     "pipeline step",
+    "tune",
+    "tune worker",
+    "tune learning-rate",
+    "tune manifest",
     "predict",
     "serve",
 )

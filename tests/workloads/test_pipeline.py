@@ -84,6 +84,20 @@ def test_a_killed_pipeline_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     assert report["train"]["digest"] == model_format.digest(Path(report["train"]["out"]) / "model")
 
 
+def test_asked_to_stop_it_goes_on_later(tmp_path: Path) -> None:
+    arguments = ("--epochs", 60, "--batch-size", 8, "--out", tmp_path / "pipeline", *PLAIN)
+    stopped = Running("pipeline", "run", "--workload", "tabular", *arguments)
+    stopped.wait_for("epoch 3/60")
+    processes = stopped.processes()
+    stopped.process.terminate()
+    status, said, errors = stopped.end()
+    assert (status, errors) == (3, "")
+    assert said.endswith("stopped in train; run again to go on\n")
+    assert not any(each.is_running() for each in processes)
+    state = json.loads((tmp_path / "pipeline" / "pipeline.json").read_text())
+    assert {name: of["status"] for name, of in state["last"].items()} == {"prepare": "done", "train": "stopped"}
+
+
 def test_a_step_that_failed_is_run_again_and_nothing_before_it_is_lost(tmp_path: Path) -> None:
     out = tmp_path / "pipeline"
     (tmp_path / "in-the-way").write_text("")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from accelstack_workloads.errors import EXIT_BAD_INPUT, EXIT_STOPPED, NotVerifiedError, WorkloadError
+from accelstack_workloads.folder_lock import alone
 from accelstack_workloads.lifeline import PARENT_VARIABLE
 from accelstack_workloads.model_files import folder_digest
 from accelstack_workloads.pipelines import digests, state
@@ -39,9 +40,8 @@ def run(out: Path, choice: Choice) -> tuple[int, dict[str, Any]]:
     Raises:
         WorkloadError: the folder is in use or cannot be written, or a step refused its input.
     """
-    out.mkdir(parents=True, exist_ok=True)
     os.environ[PARENT_VARIABLE] = str(os.getpid())  # steps end when this process does
-    with state.alone(out):
+    with alone(out):
         kept = state.read(out)
         kept.last = {}
         of_code, of_dataset = digests.code(), digests.dataset(choice.dataset)

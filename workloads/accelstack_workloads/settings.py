@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Settings:
         clip: greatest norm of the gradients of all weights together; 0 leaves them as they are.
         patience: epochs that may pass without a lower loss on a tenth of the training samples, which is then kept
             apart; 0 trains on all of them, and to the end.
+        sizes: widths and depths of the network that are not its usual ones, by name.
 
     Raises:
         WorkloadError: a value breaks its rule.
@@ -49,6 +50,7 @@ class Settings:
     accumulate: int = 1
     clip: float = 0.0
     patience: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for option in ("epochs", "batch_size", "accumulate"):

@@ -41,11 +41,13 @@ def public_key(key: Path) -> str:
     try:
         if not key.exists():
             _write(key, ec.generate_private_key(ec.SECP256R1()))
-        if stat.S_IMODE(key.stat().st_mode) & ~OWNERS_ALONE:
-            raise WorkloadError(f"signing-key: {key} may be read by others; run `chmod 600 {key}`")
-        private = serialization.load_pem_private_key(key.read_bytes(), password=None)
+        mode, content = key.stat().st_mode, key.read_bytes()
     except OSError as error:
         raise WorkloadError(f"signing-key: {key} cannot be used ({error.strerror}); give another path") from error
+    if stat.S_IMODE(mode) & ~OWNERS_ALONE:
+        raise WorkloadError(f"signing-key: {key} may be read by others; run `chmod 600 {key}`")
+    try:
+        private = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError) as error:
         raise WorkloadError(f"signing-key: {key} is no private key in PEM without a password; give one") from error
     if not isinstance(private, ec.EllipticCurvePrivateKey):

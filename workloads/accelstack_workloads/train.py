@@ -86,7 +86,9 @@ class Trainer:
         self.run, self.settings, self.group, self.execution = run, settings, group, execution
         self.mine = slice(group.rank, None, group.size)  # this process's share of a batch
         torch.manual_seed(settings.seed)
-        self.model = model_format.build(ModelDescription(data.workload, settings.architecture, data.facts))
+        self.model = model_format.build(
+            ModelDescription(data.workload, settings.architecture, data.facts, sizes=settings.sizes)
+        )
         weights = sum(each.numel() for each in self.model.parameters())
         self.shards = execution.sharding == "full" and group.size > 1
         if self.shards:

@@ -18,6 +18,7 @@ from accelstack_workloads.cli.options import leave, rank
 from accelstack_workloads.cli.pipeline import pipeline_app
 from accelstack_workloads.cli.serving import predict, serve
 from accelstack_workloads.cli.training import evaluate, train
+from accelstack_workloads.cli.tune import tune_app
 from accelstack_workloads.cli.versions import fetch, register, registry_app
 from accelstack_workloads.errors import EXIT_BAD_INPUT, EXIT_NOT_VERIFIED, NotVerifiedError, WorkloadError
 from accelstack_workloads.lifeline import watch_parent
@@ -39,6 +40,7 @@ for _step in (prepare, train, evaluate, explain, compress, export, register, fet
 app.add_typer(registry_app, name="registry")
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(pipeline_app, name="pipeline")
+app.add_typer(tune_app, name="tune")
 
 
 def main() -> NoReturn:
@@ -47,7 +49,7 @@ def main() -> NoReturn:
     SageMaker calls `train` and `serve` without options and has its own files in place: those then say the rest.
     """
     try:
-        if sys.argv[1:2] in (["train"], ["compress"]):
+        if {"train", "tune", "compress", "pipeline"} & {*sys.argv[1:2]}:
             start_again()
         if not {"train", "serve"} & {*sys.argv[1:2]}:  # those two end in their own, orderly way
             watch_parent(lambda: os._exit(1))

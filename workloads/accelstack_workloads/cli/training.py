@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from accelstack_workloads.cli.options import DataOption, JsonOption, ModelOption, print_json, rank
+from accelstack_workloads.cli.settings_file import SettingsOption, SizesOption, read_sizes
 from accelstack_workloads.errors import EXIT_STOPPED, EXIT_WORSE
 from accelstack_workloads.settings import PRECISIONS, SCHEDULES, SHARDINGS, Execution
 
@@ -40,6 +41,8 @@ def train(
         float, typer.Option(help="That a process waits for another before it gives up.")
     ] = Execution.timeout_minutes,
     tracking: Annotated[str, typer.Option(help="URI of an MLflow server or folder that measures go to.")] = "",
+    sizes: SizesOption = [],  # noqa: B006 - typer copies it
+    settings_file: SettingsOption = None,
     then_evaluate: Annotated[bool, typer.Option("--evaluate", help="Then evaluates the model, into --out.")] = False,
 ) -> None:
     """Trains the data's workload, alone or under torchrun, and goes on from the newest checkpoint in --out.
@@ -72,6 +75,7 @@ def train(
         accumulate,
         clip,
         patience,
+        read_sizes(sizes),
     )
     execution = Execution(checkpoint_minutes, sharding, compiles, timeout_minutes, tracking)
     run = RunFolder(out)

@@ -6,10 +6,10 @@ import torch
 from tokenizers import Tokenizer
 
 from accelstack_workloads.datasets.prepared import Prepared
+from accelstack_workloads.datasets.texts import END
 from accelstack_workloads.explanation.attribution import attribute
 from accelstack_workloads.explanation.explained import Explained
 from accelstack_workloads.models.texts import TextModel
-from accelstack_workloads.serve.prompt import END
 
 BASELINE = "as many ends of documents"
 SCORE = "logit of the token that was answered"
@@ -23,7 +23,7 @@ def count(data: Prepared) -> int:
 def explain(model: TextModel, data: Prepared, indices: list[int]) -> list[Explained]:
     """Attributions [tokens], summed over their embeddings' numbers, of some held-out windows."""
     tokenizer = Tokenizer.from_str(model.description.facts["tokenizer"])
-    context = model.description.facts["context"]
+    context, end = model.description.facts["context"], tokenizer.token_to_id(END) or 0
     embedding = model.network.get_submodule("tokens")
     explained = []
     for index in indices:
@@ -32,7 +32,7 @@ def explain(model: TextModel, data: Prepared, indices: list[int]) -> list[Explai
         with torch.no_grad():
             answer = int(model(tokens).argmax())
         score = lambda some, to=answer: model(some)[:, to]  # noqa: E731
-        found = attribute(score, tokens, torch.full_like(tokens, END), embedding)
+        found = attribute(score, tokens, torch.full_like(tokens, end), embedding)
         parts = [tokenizer.decode([token], skip_special_tokens=False) for token in tokens[0].tolist()]
         said, right = (tokenizer.decode([token], skip_special_tokens=False) for token in (answer, meant))
         explained.append(Explained(index, said, right, parts, found.values.sum(1), found, parts))

@@ -1,4 +1,4 @@
-"""A multilayer perceptron for tables: Dense128-Dense128-outputs."""
+"""A multilayer perceptron for tables: two hidden layers, then outputs."""
 
 from __future__ import annotations
 

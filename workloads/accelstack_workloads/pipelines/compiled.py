@@ -4,7 +4,6 @@ Type hints are evaluated here: kfp reads the parameters of a pipeline from them.
 """
 
 import json
-import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 
 from accelstack_workloads.atomic import write_file
 from accelstack_workloads.errors import WorkloadError
+from accelstack_workloads.image import check_pinned
 from accelstack_workloads.pipelines.plan import Argument, Choice, Output, Parameter, Step, plan
 
-PINNED = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 RESULT = "out"
 """Name of the one artifact that each step makes."""
 UNCACHED = ("prepare", "register")
@@ -41,10 +40,7 @@ class Place:
     accelerators: int = 1
 
     def __post_init__(self) -> None:
-        if not PINNED.fullmatch(self.image):
-            raise WorkloadError(
-                f"--image: {self.image!r} is not pinned, and may be another one tomorrow; give NAME@sha256:DIGEST"
-            )
+        check_pinned(self.image)
         if self.accelerators < 1:
             raise WorkloadError(f"--accelerators: {self.accelerators} is not above 0; give 1 or more")
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -73,23 +70,3 @@ def read(folder: Path) -> State:
     if state.format != FORMAT:
         raise WorkloadError(f"out: {path} has format {state.format}; this version reads {FORMAT}: give another --out")
     return state
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keeps other pipelines out of the folder for the length of the block.
-
-    Raises:
-        WorkloadError: another one is at work there, or the folder cannot be written.
-    """
-    path = folder / ".lock"
-    if not path.exists():
-        write_file(path, b"")
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise WorkloadError(
-                f"out: {folder} is in use by another pipeline; wait for it, or give another --out"
-            ) from error
-        yield
