@@ -85,8 +85,6 @@ class Checkpoints:
             WorkloadError: the former one could not be written.
         """
         self.wait()
-        if self.group.leads_machine:
-            checkpoint.tidy(self.folder)
         self._path = self.folder / checkpoint.folder_name(step)
         try:
             self._under_way = async_save(
@@ -116,6 +114,8 @@ class Checkpoints:
             raise self._cannot_write(error) from error
         finally:
             self._under_way = None
+        if self.group.leads_machine:
+            checkpoint.tidy(self.folder)
 
     def newest(self) -> Found | None:
         """The newest checkpoint that is whole, on all machines; others are warned of. None where there is none."""

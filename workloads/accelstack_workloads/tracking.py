@@ -45,10 +45,10 @@ class Tracking:
         """Hands over the measures of an epoch; returns at once."""
         self._todo.put((measures, epoch))
 
-    def close(self, done: bool) -> None:
-        """Waits until all is sent, or for `LAST_SECONDS`; says there whether the run is done or was stopped."""
+    def close(self, done: bool, seconds: float = LAST_SECONDS) -> None:
+        """Waits until all is sent, so many seconds at most; says there whether the run is done or was stopped."""
         self._todo.put("FINISHED" if done else "KILLED")
-        self._thread.join(LAST_SECONDS)
+        self._thread.join(seconds)
         if self._thread.is_alive():
             self._warn(f"warning: --tracking: {self._uri!r} did not take all measures in time; metrics.jsonl has them")
 
