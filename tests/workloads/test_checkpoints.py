@@ -58,11 +58,14 @@ def test_there_is_none_at_first(tmp_path: Path) -> None:
 
 def test_tensors_that_change_while_one_is_written_are_saved_as_they_were(tmp_path: Path) -> None:
     checkpoints, changing = Checkpoints(tmp_path, ALONE), {"weight": torch.ones(1_000_000)}
-    checkpoints.save(1, changing, {})
+    state = {"history": [1]}
+    checkpoints.save(1, changing, state)
     changing["weight"].zero_()
+    state["history"].append(2)
     checkpoints.wait()
     found = checkpoints.newest()
     assert found is not None
+    assert found.state["history"] == [1]
     checkpoints.load(found, changing)
     assert torch.equal(changing["weight"], torch.ones(1_000_000))
 

@@ -10,7 +10,7 @@ from accelstack_workloads.progress import Progress
 from accelstack_workloads.reporting import Measures, Reports, exposition
 from accelstack_workloads.run_folder import RunFolder
 from accelstack_workloads.settings import Settings
-from accelstack_workloads.tracking import Tracking
+from accelstack_workloads.tracking import Tracking, without_password
 from prometheus_client.parser import text_string_to_metric_families
 
 SETTINGS = Settings("sha256:0", 2, 10, 0.1, 0, "cnn")
@@ -83,3 +83,8 @@ def test_a_server_that_is_not_there_is_warned_of_once_and_holds_nothing_up(
         len(re.findall(r"warning: --tracking: 'http://127.0.0.1:9' cannot be used \(.+\); training goes on", out)) == 1
     )
     assert out.count("warning") == 1
+
+
+def test_who_signs_in_is_not_printed() -> None:
+    assert without_password("at http://me:secret@host:5000/x: no") == "at http://host:5000/x: no"
+    assert without_password("sqlite:////srv/runs.db") == "sqlite:////srv/runs.db"

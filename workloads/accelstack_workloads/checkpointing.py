@@ -10,6 +10,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent import futures
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -89,7 +90,7 @@ class Checkpoints:
         try:
             self._under_way = async_save(
                 dict(tensors),
-                storage_writer=_Writer(self._path, state),
+                storage_writer=_Writer(self._path, deepcopy(state)),  # it changes while this one is written
                 planner=DefaultSavePlanner(dedup_save_to_lowest_rank=True),
                 process_group=self.group.background,
                 no_dist=self.group.size == 1,
