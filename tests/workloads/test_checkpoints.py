@@ -144,7 +144,7 @@ def test_a_marker_reaches_no_file_outside_its_checkpoint(tmp_path: Path) -> None
 
 
 def test_killed_trainings_lose_one_epoch_at_most(digits_data: Path, tmp_path: Path) -> None:
-    killed = rounds(digits_data, tmp_path, count=4, seed=5)
+    killed = [*rounds(digits_data, tmp_path, count=4, seed=5)]
     assert killed[-1].began > killed[0].reached - 2
     assert [each.began < each.reached for each in killed] == [True] * 4
 
