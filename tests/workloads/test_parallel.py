@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 import torch
 from accelstack_workloads import model_format
+from accelstack_workloads.cluster_store import RunStore
 from accelstack_workloads.datasets import prepared
 from accelstack_workloads.group import Group
 from accelstack_workloads.parallel import blocks
@@ -19,7 +21,7 @@ from accelstack_workloads.train import Position, Trainer
 from safetensors.torch import load_file
 from torch import nn
 
-from tests.workloads.steps import run
+from tests.workloads.steps import Running, run
 
 QUICK = ("--epochs", 2, "--batch-size", 48, "--seed", 3, "--accumulate", 2, "--clip", 1, "--patience", 5)
 STEPS = 27  # in an epoch
@@ -116,6 +118,44 @@ def test_one_process_then_two_then_one(digits_data: Path, tmp_path: Path, replic
     assert last.returncode == 0, last.stderr
     assert f"going on from step-{STEPS:09d}: epoch 2 step 0" in last.stdout
     assert losses(tmp_path) == pytest.approx(losses(replicated), rel=2e-3)
+
+
+def test_machines_without_a_shared_disk_save_and_go_on_together(digits_data: Path, tmp_path: Path) -> None:
+    machines, store = [tmp_path / "here", tmp_path / "there"], RunStore((tmp_path / "store").as_uri(), "run")
+    apart(digits_data, machines)
+    newest, older = sorted((path.name for path in (machines[1] / "checkpoints").iterdir()), reverse=True)
+    for folder in reversed(machines):  # as each one's mirror does
+        assert len([*(folder / "checkpoints" / older).glob("*.safetensors")]) == 1
+        store.save(folder / "checkpoints")
+    assert not (machines[1] / "checkpoints" / older / "state.json").exists()
+    assert store.checkpoints() == [newest, older]
+
+    (machines[0] / "training.json").unlink()
+    before = model_format.digest(machines[0] / "model")
+    for folder in machines:
+        shutil.rmtree(folder / "checkpoints")
+        store.restore(folder / "checkpoints")
+        shutil.rmtree(folder / "checkpoints" / newest)
+    assert f"going on from {older}" in apart(digits_data, machines)
+    assert model_format.digest(machines[0] / "model") == before
+
+
+def apart(data: Path, folders: list[Path]) -> str:
+    """Trains with one process on each of some machines; gives what the first says."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    place = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "WORLD_SIZE": str(len(folders))}
+    running = [
+        Running(
+            *("train", "--data", data, "--out", folder, *QUICK, *FULL),
+            **{**place, "RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
+        )
+        for rank, folder in enumerate(folders)
+    ]
+    ended = [each.end() for each in running]
+    assert [status for status, _, _ in ended] == [0, 0], ended
+    return ended[0][1]
 
 
 def test_blocks_are_the_members_of_the_outermost_lists() -> None:
