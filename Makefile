@@ -46,7 +46,8 @@ lint: install ## check format, style, types and the direction of imports
 bench: install ## measure what the README promises
 	@$(PYTHON) -m tests.benchmarks
 
-soak: install ## measure a thousand nodes under gangs; most of an hour
+soak: install ## kill a hundred trainings, and measure a thousand nodes under gangs; more than an hour
+	@$(PYTHON) -m tests.workloads.soak
 	@$(PYTHON) -m tests.cluster.soak
 
 .venv/.installed: pyproject.toml uv.lock tools/packages.py

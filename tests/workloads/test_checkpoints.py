@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from accelstack_workloads import checkpoint
 from accelstack_workloads.checkpointing import Checkpoints, differing
 from accelstack_workloads.cluster_store import RunStore
 from accelstack_workloads.errors import WorkloadError
 from accelstack_workloads.group import Group
+
+from tests.workloads.soak import rounds
 
 ALONE = Group(0, 1, torch.device("cpu"))
 
@@ -47,7 +49,6 @@ def test_the_newest_is_loaded_and_the_last_two_are_kept(tmp_path: Path) -> None:
     for step in (5, 900, 10_000, 20_000):
         save(tmp_path, step)
     assert loaded(tmp_path) == 20_000
-    checkpoint.tidy(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000010000", "step-000020000"]
 
 
@@ -57,11 +58,14 @@ def test_there_is_none_at_first(tmp_path: Path) -> None:
 
 def test_tensors_that_change_while_one_is_written_are_saved_as_they_were(tmp_path: Path) -> None:
     checkpoints, changing = Checkpoints(tmp_path, ALONE), {"weight": torch.ones(1_000_000)}
-    checkpoints.save(1, changing, {})
+    state = {"history": [1]}
+    checkpoints.save(1, changing, state)
     changing["weight"].zero_()
+    state["history"].append(2)
     checkpoints.wait()
     found = checkpoints.newest()
     assert found is not None
+    assert found.state["history"] == [1]
     checkpoints.load(found, changing)
     assert torch.equal(changing["weight"], torch.ones(1_000_000))
 
@@ -83,8 +87,9 @@ def test_a_damaged_newest_one_is_warned_of_and_the_older_one_taken(
 
 def test_one_without_a_shard_or_a_marker_is_none(tmp_path: Path) -> None:
     save(tmp_path, 1)
-    shard(save(tmp_path, 2)).unlink()
-    (save(tmp_path, 3) / "state.json").unlink()
+    second = save(tmp_path, 2)
+    shutil.copytree(second, tmp_path / "step-000000003", ignore=lambda *_: ["state.json"])
+    shard(second).unlink()
     assert loaded(tmp_path) == 1
 
 
@@ -136,6 +141,12 @@ def test_a_marker_reaches_no_file_outside_its_checkpoint(tmp_path: Path) -> None
     marker = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps({**marker, "shards": ["../../passwd"]}))
     assert Checkpoints(tmp_path, ALONE).newest() is None
+
+
+def test_killed_trainings_lose_one_epoch_at_most(digits_data: Path, tmp_path: Path) -> None:
+    killed = [*rounds(digits_data, tmp_path, count=4, seed=5)]
+    assert killed[-1].began > killed[0].reached - 2
+    assert [each.began < each.reached for each in killed] == [True] * 4
 
 
 class TestStore:

@@ -10,6 +10,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent import futures
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -85,13 +86,11 @@ class Checkpoints:
             WorkloadError: the former one could not be written.
         """
         self.wait()
-        if self.group.leads_machine:
-            checkpoint.tidy(self.folder)
         self._path = self.folder / checkpoint.folder_name(step)
         try:
             self._under_way = async_save(
                 dict(tensors),
-                storage_writer=_Writer(self._path, state),
+                storage_writer=_Writer(self._path, deepcopy(state)),  # it changes while this one is written
                 planner=DefaultSavePlanner(dedup_save_to_lowest_rank=True),
                 process_group=self.group.background,
                 no_dist=self.group.size == 1,
@@ -116,6 +115,8 @@ class Checkpoints:
             raise self._cannot_write(error) from error
         finally:
             self._under_way = None
+        if self.group.leads_machine:
+            checkpoint.tidy(self.folder)
 
     def newest(self) -> Found | None:
         """The newest checkpoint that is whole, on all machines; others are warned of. None where there is none."""

@@ -26,9 +26,9 @@ def shard(network: torch.nn.Module, group: Group, numbers: torch.dtype | None) -
     """
     mesh = init_device_mesh(group.device.type, (group.size,))
     policy = MixedPrecisionPolicy(param_dtype=numbers, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    for block in blocks(network):
-        fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(network, mesh=mesh, mp_policy=policy)
+    for module in (*blocks(network), network):
+        # Also the outermost gives its weights back after a pass forward: one without a pass backward may follow.
+        fully_shard(module, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
 
 
 def blocks(network: torch.nn.Module) -> Iterator[torch.nn.Module]:

@@ -90,6 +90,17 @@ class Settings:
                 "process has of each batch are not even; give a number that divides them"
             )
 
+    def check_count(self, samples: int, unit: str) -> None:
+        """Refuses a batch of more than all samples; `unit` is what they are called.
+
+        Raises:
+            WorkloadError: it is one.
+        """
+        if self.batch_size > samples:
+            raise WorkloadError(
+                f"--batch-size: {self.batch_size} is larger than the {samples} training {unit}; give {samples} or less"
+            )
+
     def check_same(self, other: dict[str, Any], what: Path) -> None:
         """Refuses to go on from `what`, which was made with the settings `other`, where they differ."""
         differing = [

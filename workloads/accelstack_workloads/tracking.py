@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import queue
+import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,7 +37,13 @@ class Tracking:
     """
 
     def __init__(self, uri: str, folder: Path, settings: Mapping[str, Any], warn: Callable[[str], None] = say) -> None:
-        self._uri, self._folder, self._settings, self._warn = uri, folder, settings, warn
+        self._uri, self._shown, self._folder, self._settings, self._warn = (
+            uri,
+            without_password(uri),
+            folder,
+            settings,
+            warn,
+        )
         self._todo: queue.SimpleQueue[tuple[dict[str, float], int] | str] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send, name="tracking", daemon=True)
         self._thread.start()
@@ -45,12 +52,14 @@ class Tracking:
         """Hands over the measures of an epoch; returns at once."""
         self._todo.put((measures, epoch))
 
-    def close(self, done: bool) -> None:
-        """Waits until all is sent, or for `LAST_SECONDS`; says there whether the run is done or was stopped."""
+    def close(self, done: bool, seconds: float = LAST_SECONDS) -> None:
+        """Waits until all is sent, so many seconds at most; says there whether the run is done or was stopped."""
         self._todo.put("FINISHED" if done else "KILLED")
-        self._thread.join(LAST_SECONDS)
+        self._thread.join(seconds)
         if self._thread.is_alive():
-            self._warn(f"warning: --tracking: {self._uri!r} did not take all measures in time; metrics.jsonl has them")
+            self._warn(
+                f"warning: --tracking: {self._shown!r} did not take all measures in time; metrics.jsonl has them"
+            )
 
     def _send(self) -> None:
         os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_CONFIGURE_LOGGING="false", DO_NOT_TRACK="true")
@@ -65,9 +74,9 @@ class Tracking:
                     client.log_metric(run, name, value, step=epoch)
             client.set_terminated(run, item)
         except Exception as error:  # each of its stores raises its own kinds
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = (without_password(str(error)).splitlines() or [type(error).__name__])[0]
             self._warn(
-                f"warning: --tracking: {self._uri!r} cannot be used ({reason}); training goes on, and metrics.jsonl "
+                f"warning: --tracking: {self._shown!r} cannot be used ({reason}); training goes on, and metrics.jsonl "
                 "has its measures"
             )
 
@@ -92,3 +101,8 @@ class Tracking:
 def identity(folder: Path, settings: Mapping[str, Any]) -> str:
     """Of a run: the same for its folder and its settings."""
     return hashlib.sha256(json.dumps([str(folder.resolve()), dict(settings)]).encode()).hexdigest()[:32]
+
+
+def without_password(text: str) -> str:
+    """A text with its URIs, which say no more who signs in."""
+    return re.sub(r"://[^/@\s]*@", "://", text)

@@ -57,8 +57,7 @@ def train(data_folder: Path, run: RunFolder, settings: Settings, execution: Exec
         trainer = Trainer(data, run, settings, group, execution)
         start = trainer.resume()
         end = trainer.fit(start, stop)
-        done = end.epoch >= settings.epochs
-        if done:
+        if done := end.epoch >= settings.epochs:
             trainer.finish(start)
         elif group.leads:
             say(f"stopped after checkpoint at {end}; run again to go on")
@@ -101,11 +100,7 @@ class Trainer:
         self.checkpoints = Checkpoints(run.checkpoints, group)
         samples = {name: torch.from_numpy(array).to(group.device) for name, array in data.train.items()}
         self.feed = self.model.feed(samples, data.facts, settings.seed)
-        if settings.batch_size > self.feed.count:
-            raise WorkloadError(
-                f"--batch-size: {settings.batch_size} is larger than the {self.feed.count} training "
-                f"{self.model.unit}; give {self.feed.count} or less"
-            )
+        settings.check_count(self.feed.count, self.model.unit)
         self.chosen, self.apart = validation(settings.seed, self.feed.count, bool(settings.patience))
         self.steps = math.ceil(len(self.chosen) / settings.batch_size)  # per epoch
         self.any = torch.zeros(settings.batch_size, dtype=torch.long)  # a batch of the first sample alone
@@ -142,11 +137,8 @@ class Trainer:
     def tensors(self) -> dict[str, torch.Tensor]:
         """All tensors that decide how training goes on, by names that another run of the same settings has too."""
         network = self.model.network
-        kinds = {
-            "network": network.state_dict(),
-            "optimizer": state_by_name(self.optimizer, network),
-            "best": self.best,
-        }
+        optimizer = state_by_name(self.optimizer, network)
+        kinds = {"network": network.state_dict(), "optimizer": optimizer, "best": self.best}
         return {f"{kind}.{name}": tensor for kind, tensors in kinds.items() for name, tensor in tensors.items()}
 
     def fit(self, start: Position, stop: StopRequest | bool) -> Position:
@@ -263,10 +255,10 @@ class Trainer:
     def loss_apart(self, network: torch.nn.Module) -> float:
         """The mean loss on the training samples that are kept apart, over all processes."""
         totals = torch.zeros_like(self.totals)
-        each = self.settings.batch_size * self.group.size
         network.eval()
         with torch.no_grad():
-            for some in self.apart.split(each):  # all take part in all rounds: they may have parts of the weights alone
+            for some in self.apart.split(self.settings.batch_size * self.group.size):
+                # All take part in all rounds: they may have a part of the weights alone.
                 mine = some[self.mine]
                 samples = self.feed.batch(mine if len(mine) else some[:1], slice(None), 0, 0)
                 outcome = self.model.outcome(self.model.network, *samples)
@@ -302,7 +294,8 @@ class Trainer:
             "seconds": seconds,
             "samples_per_second": round(len(self.history) * self.steps * self.settings.batch_size / seconds, 1),
             "resumed_from": None if start == Position(0, 0) else {"epoch": start.epoch + 1, "step": start.step},
-            "execution": asdict(self.execution),
+            "sharding": self.execution.sharding,
+            "compiled": self.execution.compile,
             "world_size": self.group.size,
             "device": self.group.device.type,
         }
