@@ -24,6 +24,7 @@ from accelstack_workloads.tuning.search import Search, search
 from accelstack_workloads.tuning.space import space
 from accelstack_workloads.tuning.worker import work
 from accelstack_workloads.workloads import WORKLOADS
+from kubernetes import client
 from optuna.trial import TrialState
 
 from tests.workloads.steps import END_SECONDS, Running, run, run_json
@@ -114,6 +115,7 @@ class TestSearch:
         assert not any(each.is_running() for each in processes)
         assert json.loads((tmp_path / "best.json").read_text())["trial"] == 0
         assert numbers(study_of(wanted), TrialState.RUNNING) == []
+        assert not (tmp_path / "trials").exists()
 
     def test_held_out_samples_are_never_seen(self, table: Path, tmp_path: Path) -> None:
         data = prepared.load(table)
@@ -292,6 +294,9 @@ class TestManifest:
         done = run("tune", "manifest", *self.OPTIONS, "--parallelism", 2, "--study-secret", "db", "--epochs", 3)
         assert done.returncode == 0, done.stderr
         job: dict[str, Any] = yaml.safe_load(done.stdout)
+        known = client.ApiClient()
+        read = known.deserialize(json.dumps(job), "V1Job", "application/json")
+        assert known.sanitize_for_serialization(read) == job  # Kubernetes knows every field
         assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "fair"
         spec, pod = job["spec"], job["spec"]["template"]["spec"]
         assert (spec["suspend"], spec["completionMode"], spec["completions"], spec["parallelism"]) == (

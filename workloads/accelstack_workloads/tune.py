@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -75,7 +76,8 @@ class Runs:
     """
 
     def __init__(self, search: Search, out: Path, effort: Effort, study: optuna.Study) -> None:
-        self.search, self.out, self.effort, self.study = search, out, effort, study
+        self.search, self.effort, self.study = search, effort, study
+        self.trials = out / "trials"
         self.running: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
         self.shown = {trial.number for trial in studies.spent(study)}
         self.killed = 0
@@ -103,7 +105,7 @@ class Runs:
     def _launch(self) -> None:
         """Starts a trial's process; together they have as many threads as this machine has processors."""
         search = self.search
-        words = ["--data", search.data, "--out", self.out / "trials", "--trials", self.effort.trials]
+        words = ["--data", search.data, "--out", self.trials, "--trials", self.effort.trials]
         words += ["--architecture", search.architecture, "--epochs", search.epochs, "--seed", search.seed]
         words += ["--study", search.storage] if "://" in search.storage else ["--journal", search.storage]
         threads = max(1, (os.cpu_count() or 1) // self.effort.jobs)
@@ -156,6 +158,7 @@ class Runs:
                 process.wait()
             said.close()
         self.running = []
+        shutil.rmtree(self.trials, ignore_errors=True)  # what killed ones left
         studies.recover(self.study)
 
 
