@@ -20,6 +20,7 @@ from accelstack_workloads.reporting import Reports
 from accelstack_workloads.run_folder import RunFolder
 from accelstack_workloads.settings import Settings
 from accelstack_workloads.stopwatch import Stopwatch
+from torch.distributed import TCPStore
 
 from tests.workloads.steps import END_SECONDS, command
 
@@ -29,10 +30,10 @@ LONG = ("--epochs", 2000, "--batch-size", 16)
 
 @contextmanager
 def group(data: Path, out: Path, *options: object, size: int = 2) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that train together without torchrun, which would end the others when one is lost."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """Processes that train together, with a store that outlives them as torchrun's does, but without torchrun, which
+    would end the others when one is lost.
+    """
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     started = [
         subprocess.Popen(
             command("train", "--data", data, "--out", out, *LONG, *options),
@@ -46,7 +47,9 @@ def group(data: Path, out: Path, *options: object, size: int = 2) -> Iterator[li
                 "WORLD_SIZE": str(size),
                 "LOCAL_WORLD_SIZE": str(size),
                 "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
+                "MASTER_PORT": str(store.port),
+                "TORCHELASTIC_USE_AGENT_STORE": "True",
+                "TORCHELASTIC_RESTART_COUNT": "0",
             },
         )
         for rank in range(size)
