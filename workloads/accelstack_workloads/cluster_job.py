@@ -15,7 +15,7 @@ from accelstack_workloads import model_store, registry
 from accelstack_workloads.cluster_store import Mirror, RunStore
 from accelstack_workloads.errors import EXIT_STOPPED, WorkloadError
 from accelstack_workloads.model_files import DESCRIPTION, WEIGHTS, digest
-from accelstack_workloads.probe import INDEX_VARIABLE, RESULT, RESULT_VARIABLE, wait_for
+from accelstack_workloads.probe import RESULT, RESULT_VARIABLE, wait_for
 from accelstack_workloads.run_folder import RunFolder
 from accelstack_workloads.steps import Steps
 
@@ -44,6 +44,8 @@ class Job:
         processes: in each pod.
         rendezvous: `host:port` in the first pod.
         registry: URI or URL of the model registry; empty for none.
+        index: this machine's number, from 0.
+        taken_up: path or URI that a managed platform takes the model up from; empty for none.
     """
 
     workload: str
@@ -57,6 +59,8 @@ class Job:
     run_id: str
     model: str
     registry: str
+    index: int = 0
+    taken_up: str = ""
 
 
 def train(job: Job) -> int:
@@ -69,7 +73,6 @@ def train(job: Job) -> int:
         WorkloadError: bad input, which no restart mends.
     """
     host, port = _refuse(job)
-    index = os.environ.get(INDEX_VARIABLE, "0")
     store = RunStore(job.store, job.run_id)
     if done := store.result():
         print(f"already trained: run {job.run_id} is in the store", flush=True)
@@ -86,7 +89,7 @@ def train(job: Job) -> int:
                 [
                     [*module, "prepare", "--workload", job.workload, "--dataset", job.dataset, "--out", str(data)],
                     [
-                        *_launcher(job, index, host, port, address),
+                        *_launcher(job, host, port, address),
                         *("--log-dir", str(Path(scratch, "launcher"))),
                         *_options(job, data, run.path),
                     ],
@@ -100,7 +103,7 @@ def train(job: Job) -> int:
             return 1
         if (run.path / "training.json").exists():  # this pod led
             _deliver(job, store, run)
-    return _leave(_wait(store)) if index == "0" else 0
+    return _leave(_wait(store)) if job.index == 0 else 0
 
 
 def _refuse(job: Job) -> tuple[str, int]:
@@ -119,16 +122,16 @@ def _refuse(job: Job) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _launcher(job: Job, index: str, host: str, port: int, address: str) -> list[str]:
+def _launcher(job: Job, host: str, port: int, address: str) -> list[str]:
     """torchrun over all pods. Where all must be there, each has its place; else they take places as they come."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(max(1, job.processes))]
     if job.min_nodes == job.nodes:
         return [
             *command,
-            *("--nnodes", str(job.nodes), "--node-rank", index, "--max-restarts", "0"),
+            *("--nnodes", str(job.nodes), "--node-rank", str(job.index), "--max-restarts", "0"),
             *("--master-addr", host, "--master-port", str(port)),
         ]
-    hosting = f"is_host={str(index == '0').lower()}"
+    hosting = f"is_host={str(job.index == 0).lower()}"
     return [
         *command,
         *("--nnodes", f"{job.min_nodes}:{job.nodes}", "--max-restarts", str(ELASTIC_RESTARTS)),
@@ -150,6 +153,8 @@ def _deliver(job: Job, store: RunStore, run: RunFolder) -> None:
     for name in (*DELIVERED, *measured["pictures"]):
         store.write(name, (run.path / name).read_bytes())
     identity = digest(run.model)
+    if job.taken_up:
+        model_store.put(run.model, identity, job.taken_up)
     version = {
         "name": job.model,
         "version": identity.removeprefix("sha256:")[:12],

@@ -31,10 +31,25 @@ def copy(model: Path, identity: str, store: str, name: str) -> str:
         WorkloadError: the store cannot be used, or the copy is not what was copied.
     """
     fs, root = _filesystem(store)
-    target = f"{root.rstrip('/')}/{name}/{identity.removeprefix('sha256:')[:12]}"
-    uri = fs.unstrip_protocol(target)
+    uri = fs.unstrip_protocol(f"{root.rstrip('/')}/{name}/{identity.removeprefix('sha256:')[:12]}")
+    put(model, identity, uri)
+    return uri
+
+
+def put(model: Path, identity: str, uri: str) -> None:
+    """Copies a model directory to a URI, where it is missing or damaged there.
+
+    Args:
+        model: the model directory.
+        identity: its digest.
+        uri: path or fsspec URI of the copy.
+
+    Raises:
+        WorkloadError: the store cannot be used, or the copy is not what was copied.
+    """
+    fs, target = _filesystem(uri)
     if digest_at(uri) == identity:
-        return uri
+        return
     # the description last: without it a copy is not a model
     files = [*reversed(identifying(path.name for path in model.iterdir()))]
     if isinstance(fs, LocalFileSystem):
@@ -44,11 +59,10 @@ def copy(model: Path, identity: str, store: str, name: str) -> str:
     else:
         with _storage(uri):
             for file in files:
-                fs.pipe_file(f"{target}/{file}", (model / file).read_bytes())
+                fs.pipe_file(f"{target.rstrip('/')}/{file}", (model / file).read_bytes())
     copied = digest_at(uri)
     if copied != identity:
-        raise WorkloadError(f"store: the copy at {uri} has digest {copied}, not {identity}; register again")
-    return uri
+        raise WorkloadError(f"store: the copy at {uri} has digest {copied}, not {identity}; copy it again")
 
 
 def sign(uri: str, key: Path) -> None:

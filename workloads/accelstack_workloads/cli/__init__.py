@@ -14,6 +14,7 @@ from accelstack_workloads.cli.compress import compress
 from accelstack_workloads.cli.data import prepare
 from accelstack_workloads.cli.explain import explain
 from accelstack_workloads.cli.export import export
+from accelstack_workloads.cli.managed import managed_app
 from accelstack_workloads.cli.options import leave, rank
 from accelstack_workloads.cli.pipeline import pipeline_app
 from accelstack_workloads.cli.serving import predict, serve
@@ -39,6 +40,7 @@ for _step in (prepare, train, evaluate, explain, compress, export, register, fet
     app.command()(_step)
 app.add_typer(registry_app, name="registry")
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(managed_app, name="managed")
 app.add_typer(pipeline_app, name="pipeline")
 app.add_typer(tune_app, name="tune")
 

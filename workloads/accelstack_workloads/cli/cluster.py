@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -39,6 +40,7 @@ def cluster_train(
     --store s3://bucket --run-id 0123456789ab --model digits
     """
     from accelstack_workloads import cluster_job
+    from accelstack_workloads.probe import INDEX_VARIABLE
 
     options = {
         "--architecture": architecture,
@@ -48,7 +50,10 @@ def cluster_train(
         "--seed": str(seed),
     }
     least = nodes if min_nodes is None else min_nodes
-    job = cluster_job.Job(name, dataset, options, nodes, least, processes, rendezvous, store, run_id, model, registry)
+    index = int(os.environ.get(INDEX_VARIABLE, "0"))
+    job = cluster_job.Job(
+        name, dataset, options, nodes, least, processes, rendezvous, store, run_id, model, registry, index=index
+    )
     leave(cluster_job.train(job))
 
 
