@@ -41,11 +41,11 @@ def test_digits_are_those_of_scikit_learn_with_a_fifth_of_each_class_held_out() 
 
 def test_preparing_is_repeatable_and_leaves_the_same_data_alone(tmp_path: Path) -> None:
     first = run_json("prepare", "--dataset", "digits", "--out", tmp_path / "data")
-    written_at = (tmp_path / "data" / "data.safetensors").stat().st_mtime_ns
+    written_at = (tmp_path / "data" / "train_images.npy").stat().st_mtime_ns
     again = run_json("prepare", "--dataset", "digits", "--out", tmp_path / "data")
     assert (first["written"], again["written"]) == (True, False)
     assert again["digest"] == first["digest"]
-    assert (tmp_path / "data" / "data.safetensors").stat().st_mtime_ns == written_at
+    assert (tmp_path / "data" / "train_images.npy").stat().st_mtime_ns == written_at
     manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
     assert manifest["facts"]["shape"] == [1, 8, 8]
     assert sum(manifest["counts"]["train"].values()) + sum(manifest["counts"]["test"].values()) == 1797
@@ -69,13 +69,29 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
 
 def test_damaged_prepared_data_is_refused_and_prepared_again(tmp_path: Path) -> None:
     prepared.save(pictures.read("digits"), tmp_path / "data")
-    file = tmp_path / "data" / "data.safetensors"
+    file = tmp_path / "data" / "train_images.npy"
     content = bytearray(file.read_bytes())
     content[-100] ^= 1
     file.write_bytes(content)
-    with pytest.raises(WorkloadError, match="does not match the digest"):
+    with pytest.raises(WorkloadError, match="do not match the digest"):
         prepared.load(tmp_path / "data")
     assert prepared.save(pictures.read("digits"), tmp_path / "data")
+    prepared.load(tmp_path / "data")
+
+
+def test_a_truncated_array_is_refused(tmp_path: Path) -> None:
+    prepared.save(pictures.read("digits"), tmp_path / "data")
+    file = tmp_path / "data" / "test_images.npy"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(WorkloadError, match=r"the arrays in .*data cannot be read .*prepare it again"):
+        prepared.load(tmp_path / "data")
+
+
+def test_samples_stay_on_disk_until_they_are_looked_at(tmp_path: Path) -> None:
+    prepared.save(pictures.read("digits"), tmp_path / "data")
+    loaded = prepared.load(tmp_path / "data")
+    assert all(isinstance(array, np.memmap) for array in loaded.arrays.values())
+    loaded.train["images"][0] = 0  # what is written to them stays in this process
     prepared.load(tmp_path / "data")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import distributed
 from torch.distributed.distributed_c10d import PrefixStore
@@ -19,6 +20,8 @@ from accelstack_workloads.diagnosis import RollCall
 from accelstack_workloads.errors import WorkloadError
 
 Result = TypeVar("Result")
+MOST_OF_DEVICE = 0.5
+"""Of a device's free memory that samples may take; more of them stay in the machine's, or on its disk."""
 MEET_TIMEOUT = timedelta(minutes=5)  # for all to be there
 
 
@@ -56,6 +59,18 @@ class Group:
     def share_of_machine(self) -> tuple[int, None, int]:
         """Start, end and step of this process's share of work that each machine does once."""
         return self.place[0], None, self.place[1]
+
+    def near(self, arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        """The samples as tensors: on the device, if they take at most half of what is free there; else as they are."""
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        if self.device.type == "cpu" or size > torch.cuda.mem_get_info(self.device)[0] * MOST_OF_DEVICE:
+            return tensors
+        return {name: tensor.to(self.device) for name, tensor in tensors.items()}
+
+    def bring(self, batch: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """A batch on the device, wherever its samples are."""
+        return tuple(part.to(self.device, non_blocking=True) for part in batch)
 
     def total(self, values: list[float]) -> list[float]:
         """Each value summed over the processes."""

@@ -98,8 +98,7 @@ class Trainer:
             self.model.to(memory_format=torch.channels_last)
         self.optimizer = adamw(self.model.network)
         self.checkpoints = Checkpoints(run.checkpoints, group)
-        samples = {name: torch.from_numpy(array).to(group.device) for name, array in data.train.items()}
-        self.feed = self.model.feed(samples, data.facts, settings.seed)
+        self.feed = self.model.feed(group.near(data.train), data.facts, settings.seed)
         settings.check_count(self.feed.count, self.model.unit)
         self.chosen, self.apart = validation(settings.seed, self.feed.count, bool(settings.patience))
         self.steps = math.ceil(len(self.chosen) / settings.batch_size)  # per epoch
@@ -190,7 +189,7 @@ class Trainer:
         from then on. Done before the first step, every step of a resumed run has the order of an uninterrupted one.
         """
         network.eval()  # statistics of batches are not to change either
-        self.model.outcome(network, *self.feed.batch(self.any, self.mine, 0, 0)).loss.backward()
+        self.model.outcome(network, *self.group.bring(self.feed.batch(self.any, self.mine, 0, 0))).loss.backward()
         self.optimizer.zero_grad()
         network.train()
 
@@ -220,7 +219,8 @@ class Trainer:
             mine = slice(self.group.rank + part * self.group.size, None, self.group.size * settings.accumulate)
             with parallel.adding_up(network) if part < settings.accumulate - 1 else nullcontext():
                 with self.work.part(), computing(settings.precision, self.group.device):
-                    outcome = self.model.outcome(network, *self.feed.batch(chosen, mine, epoch, step))
+                    samples = self.group.bring(self.feed.batch(chosen, mine, epoch, step))
+                    outcome = self.model.outcome(network, *samples)
                 (outcome.loss / settings.accumulate).backward()
             self.count(self.totals, outcome)
         if settings.clip:
@@ -260,7 +260,7 @@ class Trainer:
             for some in self.apart.split(self.settings.batch_size * self.group.size):
                 # All take part in all rounds: they may have a part of the weights alone.
                 mine = some[self.mine]
-                samples = self.feed.batch(mine if len(mine) else some[:1], slice(None), 0, 0)
+                samples = self.group.bring(self.feed.batch(mine if len(mine) else some[:1], slice(None), 0, 0))
                 outcome = self.model.outcome(self.model.network, *samples)
                 if len(mine):
                     self.count(totals, outcome)

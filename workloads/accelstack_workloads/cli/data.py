@@ -11,7 +11,7 @@ from accelstack_workloads.cli.options import JsonOption, print_json
 
 
 def prepare(
-    out: Annotated[Path, typer.Option(help="Folder to write: data.safetensors and manifest.json.")],
+    out: Annotated[Path, typer.Option(help="Folder to write: manifest.json, and an .npy file for each array.")],
     name: Annotated[str, typer.Option("--workload", help="Bundled workload that the data is for.")] = "vision",
     dataset: Annotated[
         str,

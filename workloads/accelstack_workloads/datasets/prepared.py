@@ -1,4 +1,8 @@
-"""A prepared dataset: `data.safetensors` (samples as arrays) and `manifest.json` (what they are)."""
+"""A prepared dataset: `<split>_<name>.npy` (samples as arrays) and `manifest.json` (what they are).
+
+Arrays are mapped into memory, not read: a dataset may be larger than memory, processes of one machine share what they
+have read, and each reads its own samples alone.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from accelstack_workloads.atomic import new_folder
 from accelstack_workloads.errors import WorkloadError
 
-DATA = "data.safetensors"
+ARRAY = ".npy"
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 SPLITS = ("train", "test")
 
 Arrays = dict[str, np.ndarray]
@@ -48,7 +50,7 @@ class Prepared:
 
     @property
     def arrays(self) -> Arrays:
-        """All arrays, by the names that the file has for them."""
+        """All arrays, by the names that their files have."""
         splits = {"train": self.train, "test": self.test}
         return {f"{split}_{name}": array for split, arrays in splits.items() for name, array in arrays.items()}
 
@@ -96,7 +98,8 @@ def save(data: Prepared, folder: Path) -> bool:
     except WorkloadError:
         pass  # nothing there, or nothing worth keeping
     with new_folder(folder, marker=MANIFEST) as partial:
-        save_file({name: np.ascontiguousarray(array) for name, array in data.arrays.items()}, partial / DATA)
+        for name, array in data.arrays.items():
+            np.save(partial / f"{name}{ARRAY}", np.ascontiguousarray(array), allow_pickle=False)
         (partial / MANIFEST).write_text(json.dumps(data.manifest(), indent=2) + "\n")
     return True
 
@@ -126,16 +129,18 @@ def load(folder: Path) -> Prepared:
     """
     manifest = read_manifest(folder)
     try:
-        arrays = load_file(folder / DATA)
         split = {
-            split: {name.removeprefix(f"{split}_"): arrays[name] for name in arrays if name.startswith(f"{split}_")}
+            split: {
+                path.name.removeprefix(f"{split}_").removesuffix(ARRAY): np.load(path, "c", allow_pickle=False)
+                for path in sorted(folder.glob(f"{split}_*{ARRAY}"))
+            }
             for split in SPLITS
         }
         about = {name: manifest[name] for name in ("workload", "uri", "kind", "facts", "counts")}
         data = Prepared(**about, train=split["train"], test=split["test"])
         intact = data.digest == manifest["digest"]
-    except (OSError, SafetensorError, TypeError, KeyError) as error:
-        raise WorkloadError(f"data: {folder / DATA} cannot be read ({error}); prepare it again") from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise WorkloadError(f"data: the arrays in {folder} cannot be read ({error}); prepare it again") from error
     if not intact:
-        raise WorkloadError(f"data: {folder / DATA} does not match the digest in {MANIFEST}; prepare it again")
+        raise WorkloadError(f"data: the arrays in {folder} do not match the digest in {MANIFEST}; prepare it again")
     return data
