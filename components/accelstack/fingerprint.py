@@ -12,8 +12,8 @@ from accelstack.dynamic import UserError
 WORKLOADS = "accelstack_workloads"
 SERVING = "serve"
 REQUIREMENTS = (
-    *("fsspec", "numpy", "pandas", "pillow", "psutil", "pyarrow", "rapidfuzz", "safetensors", "scikit-learn", "scipy"),
-    *("tokenizers", "typer"),
+    *("fsspec", "numpy", "pandas", "pillow", "prometheus-client", "psutil", "pyarrow", "rapidfuzz", "safetensors"),
+    *("scikit-learn", "scipy", "tokenizers", "typer"),
 )
 """Packages that the workloads' training needs besides torch."""
 BUNDLED_DATA = {
