@@ -23,8 +23,9 @@ from accelstack_workloads.optimizer import WEIGHT_DECAY
 from accelstack_workloads.run_folder import RunFolder
 from accelstack_workloads.sampling import batch, order
 from accelstack_workloads.schedule import learning_rate
-from accelstack_workloads.settings import Settings
+from accelstack_workloads.settings import Execution, Settings
 from accelstack_workloads.train import Trainer
+from PIL import Image
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.impute import SimpleImputer
@@ -70,7 +71,7 @@ def trainer_of(folder: Path, frame: pd.DataFrame, epochs: int = 2) -> Trainer:
     data = table.read(str(tables.csv(folder / "table.csv", frame)))
     prepared.save(data, folder / "data")
     settings = Settings(data.digest, epochs, BATCH, RATE, 0, "mlp")
-    return Trainer(data, RunFolder(folder / "run"), settings, Group(0, 1, torch.device("cpu")))
+    return Trainer(data, RunFolder(folder / "run"), settings, Group(0, 1, torch.device("cpu")), Execution())
 
 
 def wine() -> pd.DataFrame:
@@ -202,8 +203,38 @@ def area(positive: np.ndarray, sure: np.ndarray) -> float:
 
 
 def test_perfectly_sure_and_right_is_perfectly_calibrated() -> None:
-    assert probabilities.calibration_error(np.array([0, 1]), np.array([[1.0, 0], [0, 1]], np.float32)) == 0
-    assert probabilities.calibration_error(np.array([1, 0]), np.array([[1.0, 0], [0, 1]], np.float32)) == 1
+    for labels, error in (([0, 1], 0), ([1, 0], 1)):
+        bins = probabilities.reliability(np.array(labels), np.array([[1.0, 0], [0, 1]], np.float32))
+        assert probabilities.calibration_error(bins) == error
+
+
+def test_the_score_is_told_of_each_part_of_a_column(mixed: Path) -> None:
+    step = ("evaluate", "--model", mixed / "run" / "model", "--data", mixed / "data", "--out", mixed / "sliced")
+    found = run_json(*step, "--slice", "colour")
+    parts = found["slices"]["parts"]
+    assert {*parts} == {"red", "green", "blue", "missing"}
+    assert sum(of["samples"] for of in parts.values()) == found["samples"]
+    right = sum(of["samples"] * of["accuracy"] for of in parts.values())
+    assert right / found["samples"] == pytest.approx(found["accuracy"], abs=1e-5)
+    quarters = run_json(*step, "--slice", "age")["slices"]["parts"]
+    counts = [of["samples"] for value, of in quarters.items() if value != "missing"]
+    assert len(counts) == 4
+    assert max(counts) - min(counts) <= 3
+    assert "colour" in run(*step, "--slice", "colour").stdout
+    wrong = run(*step, "--slice", "size")
+    assert wrong.returncode == 2
+    assert "--slice: 'size' is no column of the table; use one of: age, colour, member, count" in wrong.stderr
+
+
+def test_pictures_show_what_is_confused_and_how_far_to_trust(mixed: Path) -> None:
+    found = run_json(
+        *("evaluate", "--model", mixed / "run" / "model", "--data", mixed / "data", "--out", mixed / "shown")
+    )
+    assert found["pictures"] == ["confusion.png", "reliability.png"]
+    for name in found["pictures"]:
+        with Image.open(mixed / "shown" / name) as picture:
+            assert min(picture.size) > 100
+    assert sum(of["samples"] for of in found["reliability"]) == found["samples"]
 
 
 def test_a_quantity_is_predicted_in_its_unit(tmp_path: Path) -> None:

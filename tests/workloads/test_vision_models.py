@@ -18,7 +18,7 @@ from accelstack_workloads.optimizer import WEIGHT_DECAY
 from accelstack_workloads.run_folder import RunFolder
 from accelstack_workloads.sampling import batch, order
 from accelstack_workloads.schedule import learning_rate
-from accelstack_workloads.settings import Settings
+from accelstack_workloads.settings import Execution, Settings
 from accelstack_workloads.train import Trainer
 from safetensors.torch import load_file
 from torch.nn import functional
@@ -30,7 +30,7 @@ RATE = 0.005
 def trainer(data: Path, folder: Path, architecture: str, batch_size: int, epochs: int) -> Trainer:
     loaded = prepared.load(data)
     settings = Settings(loaded.digest, epochs, batch_size, RATE, 1, architecture)
-    return Trainer(loaded, RunFolder(folder), settings, Group(0, 1, torch.device("cpu")))
+    return Trainer(loaded, RunFolder(folder), settings, Group(0, 1, torch.device("cpu")), Execution())
 
 
 def test_a_step_of_the_cnn_is_that_of_plain_torch(digits_data: Path, tmp_path: Path) -> None:

@@ -10,11 +10,17 @@ from accelstack_workloads import gate, model_format
 from accelstack_workloads.atomic import write_file
 from accelstack_workloads.datasets import prepared
 from accelstack_workloads.errors import WorkloadError
+from accelstack_workloads.models import slices
 from accelstack_workloads.workloads import workload
 
 
 def evaluate(
-    model_folder: Path, data_folder: Path, out: Path, against: Path | None = None, margin: float = 0.0
+    model_folder: Path,
+    data_folder: Path,
+    out: Path,
+    against: Path | None = None,
+    margin: float = 0.0,
+    slice_by: str = "",
 ) -> dict[str, Any]:
     """Writes `evaluation.json` and the workload's pictures into `out`, and gives the former's content.
 
@@ -25,6 +31,7 @@ def evaluate(
         against: the evaluation of the model that serves, on the same samples; the new one says in `gate` whether it is
             not worse.
         margin: by how much its score may be lower.
+        slice_by: column of a table by whose values the score is given too; none if empty.
 
     Raises:
         WorkloadError: model or data cannot be read, do not belong together, or `out` cannot be written.
@@ -39,6 +46,8 @@ def evaluate(
         "score": model.score,
         **model.evaluate(data.test),
     }
+    if slice_by:
+        evaluation["slices"] = {"by": slice_by, "parts": model.slices(data.test, slice_by)}
     if former:
         evaluation["gate"] = gate.decide(evaluation, former, margin)
     pictures = model.pictures(evaluation)
@@ -52,7 +61,12 @@ def evaluate(
 def table(evaluation: dict[str, Any]) -> str:
     """An evaluation as lines for people."""
     lines = workload(evaluation["workload"]).model_class().table(evaluation)
-    return f"{lines}\n{gate.line(evaluation['gate'])}" if "gate" in evaluation else lines
+    parts = [lines]
+    if "slices" in evaluation:
+        parts.append(slices.table(evaluation["slices"], evaluation["score"]))
+    if "gate" in evaluation:
+        parts.append(gate.line(evaluation["gate"]))
+    return "\n".join(parts)
 
 
 def refuse_others(model: model_format.Model, data: prepared.Prepared, folder: Path) -> None:

@@ -98,6 +98,7 @@ def evaluate(
         Path | None, typer.Option(help="evaluation.json of the model that serves: a worse one exits with status 5.")
     ] = None,
     margin: Annotated[float, typer.Option(help="By how much the score may be lower than that one's.")] = 0.0,
+    slice_by: Annotated[str, typer.Option("--slice", help="Column of a table: the score of each of its values.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Measures a model on the held-out samples, with what fits its workload.
@@ -106,7 +107,7 @@ def evaluate(
     """
     from accelstack_workloads import evaluate as step
 
-    evaluation = step.evaluate(model, data, out, against, margin)
+    evaluation = step.evaluate(model, data, out, against, margin, slice_by)
     if as_json:
         print_json(evaluation)
     else:

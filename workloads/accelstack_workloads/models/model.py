@@ -133,6 +133,14 @@ class Model(nn.Module, ABC):
         never its network alone, so that a compressed form without one is measured too.
         """
 
+    def slices(self, held_out: Arrays, column: str) -> dict[str, dict[str, Any]]:
+        """Samples and score of the held-out samples' parts, by the values of a column.
+
+        Raises:
+            WorkloadError: there is no such column.
+        """
+        raise WorkloadError(f"--slice: {self.unit} have no column {column!r}; leave it out, for it is for tables")
+
     @staticmethod
     def pictures(evaluation: dict[str, Any]) -> dict[str, bytes]:
         """Pictures of an evaluation for people, as files' contents by their names."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from accelstack_workloads.confusion_picture import draw
 from accelstack_workloads.model_files import ModelDescription
-from accelstack_workloads.models import classes
+from accelstack_workloads.models import classes, probabilities
 from accelstack_workloads.models.cnn import Cnn
 from accelstack_workloads.models.model import Arrays, Feed, Model, Outcome, Tensors
 from accelstack_workloads.models.resnet import ResNet18
@@ -84,26 +81,17 @@ class PictureClassifier(Model):
         return classes.outcome(loss, logits, labels)
 
     def evaluate(self, held_out: Arrays) -> dict[str, Any]:
-        """Accuracy, precision, recall, F1 per class, and the confusion matrix."""
-        names = self.description.facts["classes"]
-        return classes.scores(self.confusion(held_out), names)
-
-    def confusion(self, held_out: Arrays) -> np.ndarray:
-        """[classes, classes]: how many pictures of a class (row) it took for each class (column)."""
-        images, labels = held_out["images"], held_out["labels"]
-        predicted = np.empty_like(labels)
+        """Accuracy, macro F1, ROC-AUC and calibration error, precision, recall and F1 per class, and the confusion
+        matrix."""
+        images = torch.from_numpy(held_out["images"])
         with torch.inference_mode():
-            for start in range(0, len(images), BATCH_SIZE):
-                some = slice(start, start + BATCH_SIZE)
-                predicted[some] = self(torch.from_numpy(images[some]).float() / 255).argmax(1).numpy()
-        return classes.confusion(labels, predicted, len(self.description.facts["classes"]))
+            answers = torch.cat([self(some.float() / 255) for some in images.split(BATCH_SIZE)]).numpy()
+        return probabilities.scores(held_out["labels"], answers, self.description.facts["classes"])
 
     @staticmethod
     def pictures(evaluation: dict[str, Any]) -> dict[str, bytes]:
-        picture = io.BytesIO()
-        draw(np.array(evaluation["confusion"]), [*evaluation["classes"]]).save(picture, "PNG")
-        return {"confusion.png": picture.getvalue()}
+        return probabilities.pictures(evaluation)
 
     @staticmethod
     def table(evaluation: dict[str, Any]) -> str:
-        return classes.table(evaluation)
+        return probabilities.table(evaluation)

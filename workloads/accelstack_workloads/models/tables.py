@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -11,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from accelstack_workloads.confusion_picture import draw
 from accelstack_workloads.model_files import ModelDescription
 from accelstack_workloads.models import classes, probabilities, quantities
 from accelstack_workloads.models.mlp import Mlp
 from accelstack_workloads.models.model import Arrays, Feed, Model, Outcome, Tensors
+from accelstack_workloads.models.slices import by_column
 from accelstack_workloads.tensors import TensorSpec
 
 BATCH_SIZE = 4096  # rows that are evaluated at once
@@ -147,20 +146,33 @@ class TablePredictor(Model):
     def evaluate(self, held_out: Arrays) -> dict[str, Any]:
         """Of classes: accuracy, macro F1, ROC-AUC and calibration error, precision, recall and F1 per class, and the
         confusion matrix. Of a quantity: R², RMSE and MAE, in its unit."""
-        rows = torch.from_numpy(held_out["rows"])
-        with torch.inference_mode():
-            outputs = np.concatenate([self(some).numpy() for some in rows.split(BATCH_SIZE)])
+        outputs = self._answers(held_out["rows"])
         if not self.names:
             return quantities.scores(held_out["targets"], outputs[:, 0])
         return probabilities.scores(held_out["targets"], outputs, self.names)
+
+    def slices(self, held_out: Arrays, column: str) -> dict[str, dict[str, Any]]:
+        """Of each part of the rows: `samples` and the score, None for R² where all of its quantities are the same."""
+        outputs, targets = self._answers(held_out["rows"]), held_out["targets"]
+        found = {}
+        for value, part in by_column(held_out["rows"], self.description.facts["columns"], column).items():
+            if self.names:
+                score = float((outputs[part].argmax(axis=1) == targets[part]).mean())
+            else:
+                varies = len(np.unique(targets[part])) > 1
+                score = quantities.scores(targets[part], outputs[part, 0])["r2"] if varies else None
+            found[value] = {"samples": int(part.sum()), self.score: score if score is None else round(score, 6)}
+        return found
+
+    def _answers(self, rows: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return np.concatenate([self(some).numpy() for some in torch.from_numpy(rows).split(BATCH_SIZE)])
 
     @staticmethod
     def pictures(evaluation: dict[str, Any]) -> dict[str, bytes]:
         if "classes" not in evaluation:
             return {}
-        picture = io.BytesIO()
-        draw(np.array(evaluation["confusion"]), [*evaluation["classes"]]).save(picture, "PNG")
-        return {"confusion.png": picture.getvalue()}
+        return probabilities.pictures(evaluation)
 
     @staticmethod
     def table(evaluation: dict[str, Any]) -> str:
