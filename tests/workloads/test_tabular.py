@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from accelstack_workloads import model_format
+from accelstack_workloads import lineage, model_format
 from accelstack_workloads.datasets import prepared, table
 from accelstack_workloads.errors import WorkloadError
 from accelstack_workloads.evaluate import evaluate
 from accelstack_workloads.group import Group
+from accelstack_workloads.model_files import describe
 from accelstack_workloads.models import probabilities, quantities
 from accelstack_workloads.models.tables import Features
 from accelstack_workloads.optimizer import WEIGHT_DECAY
@@ -259,9 +260,10 @@ def test_a_quantity_is_predicted_in_its_unit(tmp_path: Path) -> None:
 def test_a_registered_version_says_its_score(tmp_path: Path) -> None:
     folder = trained(tmp_path, tables.quantities(100), epochs=1)
     found = evaluate(folder / "run" / "model", folder / "data", tmp_path / "out")
-    from accelstack_workloads.registry import _metrics
-
-    assert _metrics(tmp_path / "out" / "evaluation.json", found["model"]["digest"]) == {"r2": str(found["r2"])}
+    model = folder / "run" / "model"
+    tags = lineage.tags(describe(model), found["model"]["digest"], tmp_path / "out" / "evaluation.json", "sha256:0")
+    assert tags["r2"] == str(found["r2"])
+    assert tags["data"] == found["data"]["digest"]
 
 
 def test_three_classes_are_told_apart(tmp_path: Path) -> None:
