@@ -76,11 +76,12 @@ def test_outputs_are_the_documented_ones(shared_checkout: Checkout, first_up: st
     assert (pool["machine"], pool["hourly_usd"], pool["findings"]) == ("this machine", 0, [])
     cost = outputs["cost"]
     assert (cost["hourly_usd"], cost["monthly_usd"], cost["catalogue_date"]) == (0, 0, None)
-    assert outputs["model"].keys() == {"name", "version", "digest", "uri"}
+    assert outputs["model"].keys() == {"name", "version", "digest", "uri", "public_key"}
     assert outputs["model"]["version"] == "1"
     assert outputs["training"]["metrics"]["accuracy"] > 0.9
-    (picture,) = outputs["training"]["metrics"]["pictures"]
-    assert Path(picture).read_bytes().startswith(b"\x89PNG")
+    pictures = [Path(picture) for picture in outputs["training"]["metrics"]["pictures"]]
+    assert [picture.name for picture in pictures] == ["confusion.png", "reliability.png"]
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
     assert httpx.get(outputs["inference"]["console"]).status_code == 200
     assert list(Path(outputs["inference"]["logs"]).glob("replica-*.log"))
     host, port = outputs["inference"]["grpc"].split(":")

@@ -178,6 +178,18 @@ class TestStore:
         store.restore(tmp_path / "other")
         assert loaded(tmp_path / "other") == 4
 
+    def test_what_another_machine_is_copying_is_left_alone(self, tmp_path: Path) -> None:
+        store, folder = RunStore((tmp_path / "store").as_uri(), "run"), tmp_path / "run"
+        for step in (1, 2, 3):
+            save(folder, step)
+            store.save(folder)
+        under_way = tmp_path / "store" / "runs" / "run" / "checkpoints" / "step-000000002"
+        (under_way / "state.json").rename(under_way / ".state.json.partial-7")
+        store.save(tmp_path / "other")
+        assert store.checkpoints() == ["step-000000003"]
+        assert (under_way / ".state.json.partial-7").exists()
+        assert list(under_way.glob("*.safetensors"))
+
     def test_damage_in_the_store_is_passed_over(self, tmp_path: Path) -> None:
         store, folder = RunStore((tmp_path / "store").as_uri(), "run"), tmp_path / "run"
         for step in (1, 2):

@@ -95,7 +95,7 @@ class RunStore:
                 self._copy(path / checkpoint.MARKER, there)
         kept = self.checkpoints()[: checkpoint.KEPT]
         for name, files in self._folders().items():
-            if kept and name < kept[0] and name not in kept:
+            if len(kept) == checkpoint.KEPT and name < kept[-1]:  # newer ones may be on their way from another machine
                 self._drop(name, files)
 
     def _copy(self, path: Path, there: dict[str, set[str]]) -> None:
@@ -109,7 +109,7 @@ class RunStore:
                 self._files.rm_file(f"{self._root}/{CHECKPOINTS}/{name}/{file}")
 
     def _folders(self) -> dict[str, set[str]]:
-        """Names of the files of each checkpoint that is there, whole or not, newest first."""
+        """Names of the files of each checkpoint that is there, whole or not, newest first; none half-written."""
         try:
             self._files.invalidate_cache()
             found = self._files.find(f"{self._root}/{CHECKPOINTS}")
@@ -120,7 +120,7 @@ class RunStore:
         folders: dict[str, set[str]] = {}
         for path in sorted(map(str, found), reverse=True):
             name, file = path.split("/")[-2:]
-            if checkpoint.NAME.fullmatch(name):
+            if checkpoint.NAME.fullmatch(name) and (file == checkpoint.MARKER or checkpoint.SHARD.fullmatch(file)):
                 folders.setdefault(name, set()).add(file)
         return folders
 
