@@ -8,6 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,6 @@ from accelstack_workloads import model_format
 from accelstack_workloads.errors import WorkloadError
 from accelstack_workloads.pipelines.compiled import Place, compile_to
 from accelstack_workloads.pipelines.plan import Choice, plan
-from kfp import components
 
 from tests.workloads.steps import END_SECONDS, Running, run
 from tests.workloads.tables import csv, mixed
@@ -150,18 +152,34 @@ def test_a_compressed_model_takes_the_trained_ones_place(tmp_path: Path) -> None
     assert inputs == {"prepare": (), "train": ("prepare",), "export": ("train",), "register": ("train",)}
 
 
+def compiled(path: Path, choice: Choice, place: Place) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """What is said of the file, and the tasks, each with those it waits for, that kfp itself reads from it."""
+    from kfp import components
+
+    report = compile_to(path, choice, place)
+    tasks = components.load_component_from_text(path.read_text()).pipeline_spec.root.dag.tasks
+    return report, {name: [*task.dependent_tasks] for name, task in tasks.items()}
+
+
+def apart(function: Callable[..., Any], *arguments: object) -> Any:
+    """Calls in a new process: kfp and Pulumi each bring a google.rpc.Status, so that no process can have both."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(function, *arguments).result(timeout=END_SECONDS)
+
+
 def test_the_compiled_pipeline_has_the_steps_and_what_they_take_from_each_other(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
-    report = compile_to(path, choice(), Place(IMAGE, "nvidia.com/gpu", 2))
-    loaded = components.load_component_from_text(path.read_text()).pipeline_spec
-    tasks = loaded.root.dag.tasks
+    report, tasks = apart(compiled, path, choice(), Place(IMAGE, "nvidia.com/gpu", 2))
     assert [*report["steps"]] == [step.name for step in plan(choice())]
-    assert {name: {*task.dependent_tasks} for name, task in tasks.items()} == {
+    assert {name: {*waits_for} for name, waits_for in tasks.items()} == {
         step.name: {*step.inputs} for step in plan(choice())
     }
-    assert {name for name, task in tasks.items() if not task.caching_options.enable_cache} == {"prepare", "register"}
-    assert {*loaded.root.input_definitions.parameters} == {"dataset", "epochs", "name", "registry", "store"}
-    executors = yaml.safe_load(path.read_text())["deploymentSpec"]["executors"]
+    spec = yaml.safe_load(path.read_text())
+    options = {name: of["cachingOptions"] for name, of in spec["root"]["dag"]["tasks"].items()}
+    assert {name for name, of in options.items() if not of.get("enableCache")} == {"prepare", "register"}
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert {*parameters} == {"dataset", "epochs", "name", "registry", "store"}
+    executors = spec["deploymentSpec"]["executors"]
     assert {of["container"]["image"] for of in executors.values()} == {IMAGE}
     computing = {name for name, of in executors.items() if "accelerator" in of["container"].get("resources", {})}
     assert computing == {"exec-train", "exec-compress"}
