@@ -152,13 +152,13 @@ def test_a_compressed_model_takes_the_trained_ones_place(tmp_path: Path) -> None
     assert inputs == {"prepare": (), "train": ("prepare",), "export": ("train",), "register": ("train",)}
 
 
-def compiled(path: Path, choice: Choice, place: Place) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """What is said of the file, and the tasks, each with those it waits for, that kfp itself reads from it."""
+def compiled(path: Path, choice: Choice, place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is said of the file, and what kfp itself reads from it."""
+    from google.protobuf.json_format import MessageToDict
     from kfp import components
 
     report = compile_to(path, choice, place)
-    tasks = components.load_component_from_text(path.read_text()).pipeline_spec.root.dag.tasks
-    return report, {name: [*task.dependent_tasks] for name, task in tasks.items()}
+    return report, MessageToDict(components.load_component_from_text(path.read_text()).pipeline_spec)
 
 
 def apart(function: Callable[..., Any], *arguments: object) -> Any:
@@ -169,17 +169,16 @@ def apart(function: Callable[..., Any], *arguments: object) -> Any:
 
 def test_the_compiled_pipeline_has_the_steps_and_what_they_take_from_each_other(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
-    report, tasks = apart(compiled, path, choice(), Place(IMAGE, "nvidia.com/gpu", 2))
+    report, read = apart(compiled, path, choice(), Place(IMAGE, "nvidia.com/gpu", 2))
+    tasks = read["root"]["dag"]["tasks"]
     assert [*report["steps"]] == [step.name for step in plan(choice())]
-    assert {name: {*waits_for} for name, waits_for in tasks.items()} == {
+    assert {name: {*task.get("dependentTasks", ())} for name, task in tasks.items()} == {
         step.name: {*step.inputs} for step in plan(choice())
     }
-    spec = yaml.safe_load(path.read_text())
-    options = {name: of["cachingOptions"] for name, of in spec["root"]["dag"]["tasks"].items()}
-    assert {name for name, of in options.items() if not of.get("enableCache")} == {"prepare", "register"}
-    parameters = spec["root"]["inputDefinitions"]["parameters"]
-    assert {*parameters} == {"dataset", "epochs", "name", "registry", "store"}
-    executors = spec["deploymentSpec"]["executors"]
+    uncached = {name for name, task in tasks.items() if not task["cachingOptions"].get("enableCache")}
+    assert uncached == {"prepare", "register"}
+    assert {*read["root"]["inputDefinitions"]["parameters"]} == {"dataset", "epochs", "name", "registry", "store"}
+    executors = yaml.safe_load(path.read_text())["deploymentSpec"]["executors"]
     assert {of["container"]["image"] for of in executors.values()} == {IMAGE}
     computing = {name for name, of in executors.items() if "accelerator" in of["container"].get("resources", {})}
     assert computing == {"exec-train", "exec-compress"}
